@@ -1,0 +1,46 @@
+"""What a machine is: a deterministic function of the log, as a small class.
+
+    (time, first sequence, channel, messages) --apply--> events
+
+A machine sees nothing else: no clock, randomness, I/O, thread, environment, float, hash order or set
+order (`sequencer lint` looks for them). The same input gives the same output, in any process, under
+any PYTHONHASHSEED. What it raises halts its replica before any of it is seen.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from engines.messages import Message
+
+
+class Machine(Protocol):
+    """A state machine that the host can bind to the stream."""
+
+    name: ClassVar[str]
+    """What it is called in commands and, with its shard, as a sender: `matching`."""
+
+    reads: ClassVar[tuple[int, ...]]
+    """The channels that it wants; all others are skipped undecoded."""
+
+    writes: ClassVar[int]
+    """The one channel of its events."""
+
+    def apply(self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]) -> list[Message]:
+        """Take messages at positions first_sequence, first_sequence + 1, ... and return what follows from them.
+
+        The messages are a run: consecutive messages of one channel in one entry, sequenced at `time_ns`.
+        Applying a run leaves the same state as applying its messages one by one.
+        """
+        ...
+
+    def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
+        """Take note of a batch of `count` positions that could not be read (a Reason); return what follows."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The whole state as bytes: equal states give equal bytes."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Become the machine that made this snapshot."""
+        ...
