@@ -448,3 +448,12 @@ ENCODER: Final = msgspec.msgpack.Encoder()
 def decode(channel: int, payload: bytes | memoryview) -> list[Message]:
     """All messages of a payload. Raises msgspec.DecodeError, or KeyError for a channel that is not ours."""
     return DECODERS[channel].decode(payload)
+
+
+def describe(channel: int, payload: bytes | memoryview) -> list[tuple[str, dict[str, object]]]:
+    """Type and fields of each message, for people; empty for what is not ours or cannot be read."""
+    try:
+        messages = decode(channel, payload)
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    return [(type(message).__name__, msgspec.structs.asdict(message)) for message in messages]

@@ -1,0 +1,251 @@
+"""The credit machine: authorizes orders before they reach matching, and keeps the ledger by their outcome.
+
+    COMMANDS --reserve--> ledger --> DECISIONS        one CreditDecisions a run, last; other answers before it
+    RESULTS  --use, release--> ledger                 emits nothing: the loop of channels ends here
+
+Rules
+- A run of commands that holds a NewOrder or a ReplaceOrder gets exactly one CreditDecisions that covers the
+  whole run; a run without gets none. All other answers come in the order of their commands.
+- An order is checked in this order: account, block, instrument, price, quantity, side, credit. The first that
+  fails is the reason.
+- A market order's price is its protection, so it reserves like a limit order. Terms that cost no credit
+  (time in force, client order id, ...) are for matching to judge; what it rejects is released.
+- An OrderCanceled with REPLACED_BELOW_TRADED is a replace's outcome too, and releases both. In every other
+  one `by` may be a live order (the one that met its own client's), and keeps its reservation.
+- A limit or a freed amount has at most 18 decimals and fits 63 bits when normalised. The name of a client or
+  a currency is 1 to 64 characters, none of them a control character.
+- No decodable message makes it raise, whatever its integers are.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from engines.credit.ledger import DECIMALS_MAX, Ledger, State
+from engines.credit.money import Money, normalised
+from engines.messages import (
+    COMMANDS,
+    DECISIONS,
+    RESULTS,
+    AdjustCredit,
+    BlockClient,
+    CancelOrder,
+    ClientBlocked,
+    ClientRegistered,
+    ClientUnblocked,
+    CreditDecisions,
+    CreditRejected,
+    CreditSet,
+    CreditSettled,
+    InstrumentSet,
+    Message,
+    NewOrder,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderRejected,
+    OrderReplaced,
+    Reason,
+    RegisterClient,
+    ReplaceOrder,
+    ReplaceRejected,
+    SetCredit,
+    Settle,
+    Side,
+    Trade,
+    UnblockClient,
+)
+
+_STATE: Final = msgspec.msgpack.Decoder(State)
+_EITHER_SIDE: Final = int(Side.SELL)
+"""A replace reserves as a sell, which covers a buy too."""
+
+
+class Credit:
+    """One credit shard: a machine as engines/machine.py describes it."""
+
+    name: ClassVar[str] = "credit"
+    reads: ClassVar[tuple[int, ...]] = (COMMANDS, RESULTS)
+    writes: ClassVar[int] = DECISIONS
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+
+    def apply(
+        self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]
+    ) -> list[Message]:
+        """Decide a run of commands, or take note of a run of results."""
+        if channel == COMMANDS:
+            return self._decide(first_sequence, messages)
+        if channel == RESULTS:
+            self._follow(messages)
+        return []
+
+    def reject(
+        self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int
+    ) -> list[Message]:
+        """Nothing: an unreadable batch reserves nothing, and matching answers it."""
+        return []
+
+    def snapshot(self) -> bytes:
+        """The ledger as msgpack of sorted lists."""
+        return msgspec.msgpack.encode(self._ledger.save())
+
+    def restore(self, state: bytes) -> None:
+        """Become the machine that made this snapshot. Raises msgspec.DecodeError for anything else."""
+        self._ledger = Ledger.load(_STATE.decode(state))
+
+    # --- reading, for tools and tests -------------------------------------------------------------
+
+    def clients(self) -> dict[int, str]:
+        """Every client's name by its id."""
+        return self._ledger.clients()
+
+    def account(self, client_id: int) -> list[tuple[str, int, int, int, int, int]]:
+        """(currency, decimals, limit, free, reserved, used) by currency, in units of 10^-decimals."""
+        return self._ledger.account(client_id)
+
+    def is_blocked(self, client_id: int) -> bool:
+        """Whether the client's kill switch is on."""
+        return self._ledger.is_blocked(client_id)
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _decide(self, first_sequence: int, messages: Sequence[Message]) -> list[Message]:
+        answers: list[Message] = []
+        refused: list[tuple[int, int]] = []
+        reserve = self._ledger.reserve
+        reason: Reason | None
+        asked = False
+        for offset, message in enumerate(messages):
+            kind = type(message)
+            if kind is CancelOrder:
+                continue
+            if kind is NewOrder:
+                order: NewOrder = message  # type: ignore[assignment]
+                reason = reserve(first_sequence + offset, order, order.side)
+            elif kind is ReplaceOrder:
+                replace: ReplaceOrder = message  # type: ignore[assignment]
+                reason = reserve(first_sequence + offset, replace, _EITHER_SIDE)
+            else:
+                answer = _ANSWERS.get(kind)
+                if answer is not None:
+                    answers.append(answer(self._ledger, first_sequence + offset, message))
+                continue
+            asked = True
+            if reason is not None:
+                refused.append((offset, int(reason)))
+        if asked:
+            answers.append(CreditDecisions(first_sequence, len(messages), refused))
+        return answers
+
+    # --- results ----------------------------------------------------------------------------------
+
+    def _follow(self, messages: Sequence[Message]) -> None:
+        ledger = self._ledger
+        for message in messages:
+            kind = type(message)
+            if kind is OrderAccepted:
+                continue
+            outcome = _OUTCOMES.get(kind)
+            if outcome is not None:
+                outcome(ledger, message)
+
+
+def _registered(ledger: Ledger, by: int, asked: RegisterClient) -> Message:
+    registered = ledger.register(asked.name)
+    if isinstance(registered, Reason):
+        return _rejected(by, registered)
+    return ClientRegistered(by, registered, asked.name)
+
+
+def _set(ledger: Ledger, by: int, asked: SetCredit) -> Message:
+    limit = ledger.set_limit(asked.account_id, asked.currency, asked.amount, asked.decimals)
+    return _amount(CreditSet, by, asked, limit)
+
+
+def _adjusted(ledger: Ledger, by: int, asked: AdjustCredit) -> Message:
+    limit = ledger.adjust_limit(asked.account_id, asked.currency, asked.amount, asked.decimals)
+    return _amount(CreditSet, by, asked, limit)
+
+
+def _settled(ledger: Ledger, by: int, asked: Settle) -> Message:
+    freed = ledger.settle(asked.account_id, asked.currency, asked.amount, asked.decimals)
+    return _amount(CreditSettled, by, asked, freed)
+
+
+def _blocked(ledger: Ledger, by: int, asked: BlockClient) -> Message:
+    refused = ledger.block(asked.account_id, blocked=True)
+    return ClientBlocked(by, asked.account_id) if refused is None else _rejected(by, refused)
+
+
+def _unblocked(ledger: Ledger, by: int, asked: UnblockClient) -> Message:
+    refused = ledger.block(asked.account_id, blocked=False)
+    return ClientUnblocked(by, asked.account_id) if refused is None else _rejected(by, refused)
+
+
+def _amount(
+    answer: type[CreditSet] | type[CreditSettled],
+    by: int,
+    asked: SetCredit | AdjustCredit | Settle,
+    money: Money | Reason,
+) -> Message:
+    if isinstance(money, Reason):
+        return _rejected(by, money)
+    return answer(by, asked.account_id, asked.currency, money.amount, money.decimals)
+
+
+def _rejected(by: int, reason: Reason) -> Message:
+    return CreditRejected(by, int(reason))
+
+
+def _canceled(ledger: Ledger, event: OrderCanceled) -> None:
+    ledger.release(event.order_id)
+    if event.reason == Reason.REPLACED_BELOW_TRADED:
+        ledger.release(event.by)
+
+
+def _gone(ledger: Ledger, event: OrderExpired | OrderRejected) -> None:
+    ledger.release(event.order_id)
+
+
+def _replaced(ledger: Ledger, event: OrderReplaced) -> None:
+    ledger.replace(event.order_id, event.price, event.leaves)
+    ledger.release(event.by)
+
+
+def _replace_rejected(ledger: Ledger, event: ReplaceRejected) -> None:
+    ledger.release(event.by)
+
+
+def _traded(ledger: Ledger, event: Trade) -> None:
+    ledger.use(event.maker_order_id, event.price, event.quantity)
+    ledger.use(event.taker_order_id, event.price, event.quantity)
+
+
+def _instrument_set(ledger: Ledger, event: InstrumentSet) -> None:
+    decimals = (event.tick_decimals, event.lot_decimals)
+    if event.tick <= 0 or event.lot <= 0 or min(decimals) < 0 or max(decimals) > DECIMALS_MAX:
+        return
+    value = normalised(event.tick * event.lot, sum(decimals))
+    ledger.set_instrument(event.instrument_id, event.currency, value, event.band_high)
+
+
+_ANSWERS: Final[dict[type[Message], Callable[[Ledger, int, Any], Message]]] = {
+    RegisterClient: _registered,
+    SetCredit: _set,
+    AdjustCredit: _adjusted,
+    Settle: _settled,
+    BlockClient: _blocked,
+    UnblockClient: _unblocked,
+}
+_OUTCOMES: Final[dict[type[Message], Callable[[Ledger, Any], None]]] = {
+    OrderCanceled: _canceled,
+    OrderExpired: _gone,
+    OrderRejected: _gone,
+    OrderReplaced: _replaced,
+    ReplaceRejected: _replace_rejected,
+    Trade: _traded,
+    InstrumentSet: _instrument_set,
+}

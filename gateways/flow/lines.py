@@ -1,0 +1,334 @@
+"""The only reader and writer of flow files: JSON Lines, one command a line, decimals as strings.
+
+    text --parse--> Line --encode--> text                parse(encode(line)) == line
+
+Rules
+- A line is valid or it raises LineError, which names the field, what was expected and what came.
+- Unknown fields, wrong types and unknown words are errors: a typo never changes an order silently.
+- Decimals are text, kept as text: ticks and lots need the instrument, which a line does not know.
+  A JSON integer is taken for a decimal; a JSON number with a fraction or an exponent is refused,
+  because readers disagree about which number it is.
+- Which terms go together (post-only with IOC, a date in the past, ...) is for the venue to judge, which
+  answers with an OrderRejected; a line says only what was asked.
+
+A field's type below holds the pattern and the sentence about it, once: msgspec checks by the pattern at
+the speed of C; only a line that it refuses is read again, field by field, to accept the rarer spellings
+(integers as decimals, RFC 3339 dates) or to say what is wrong.
+"""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from engines.messages import CLIENT_ORDER_ID_CHARS_MAX, INT_MAX
+from gateways.names import DECIMAL_CHARS_MAX, NAME_CHARS_MAX
+from sequencer.errors import IslandError
+
+SHOWN_CHARS_MAX: Final = 60
+_UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_DIGITS: Final = r"(?=.{1,%d}\Z)[0-9]+(\.[0-9]+)?\Z" % DECIMAL_CHARS_MAX
+_NONZERO: Final = r"(?=[0.]*[1-9])"
+_DATE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _text(chars_max: int, what: str) -> Meta:
+    return Meta(
+        pattern=rf"\A[^{_UNFIT}]{{1,{chars_max}}}\Z", description=f"{what} of 1 to {chars_max} characters"
+    )
+
+
+Name = Annotated[str, _text(NAME_CHARS_MAX, "a client's name")]
+ClientOrderId = Annotated[str, _text(CLIENT_ORDER_ID_CHARS_MAX, "an order id")]
+Symbol = Annotated[str, _text(NAME_CHARS_MAX, "an instrument's symbol")]
+Currency = Annotated[str, _text(NAME_CHARS_MAX, "a currency")]
+Positive = Annotated[
+    str, Meta(pattern=rf"\A{_NONZERO}{_DIGITS}", description='a positive decimal string such as "1.5"')
+]
+Amount = Annotated[
+    str, Meta(pattern=rf"\A{_DIGITS}", description='a decimal string of zero or more, such as "1000"')
+]
+Change = Annotated[
+    str, Meta(pattern=rf"\A-?{_NONZERO}{_DIGITS}", description='a decimal string such as "-250.5"')
+]
+Time = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=INT_MAX,
+        description='a time such as "2026-05-02T03:00:00Z" or an integer, ns since the epoch',
+    ),
+]
+DECIMALS: Final = (Positive, Amount, Change)
+
+
+class LineError(IslandError):
+    """A line of a flow file that is not a command; nothing of it was submitted."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(f"line {number}: {message}")
+        self.number = number
+        self.message = message
+
+
+class Line(msgspec.Struct, tag=True, forbid_unknown_fields=True, omit_defaults=True, frozen=True, gc=False):
+    """One valid line. Decimals are text, words are as written in the file, times are ns since the epoch."""
+
+    @property
+    def kind(self) -> str:
+        """What the line's `type` says: the name of its class."""
+        return type(self).__name__
+
+    @property
+    def issuer(self) -> str | None:
+        """The client that issues the command; None where an operator does."""
+        return None
+
+
+class OrderLine(Line, frozen=True):
+    """What a client asks of one of its orders."""
+
+    client: Name
+    client_order_id: ClientOrderId
+    symbol: Symbol
+
+    @property
+    def issuer(self) -> str | None:
+        """The order's client."""
+        return self.client
+
+
+class NewOrder(OrderLine, frozen=True):
+    """Enter an order. A market order's price is its protection price."""
+
+    side: Literal["buy", "sell"]
+    price: Positive
+    quantity: Positive
+    order_type: Literal["limit", "market"] = "limit"
+    time_in_force: Literal["gtc", "ioc", "fok", "gtd"] = "gtc"
+    expire_at: Time = 0
+    post_only: bool = False
+    self_trade: Literal["allow", "cancel_newest", "cancel_oldest", "cancel_both"] = "allow"
+
+
+class ReplaceOrder(OrderLine, frozen=True):
+    """Give a live order a new price and a new total quantity, and a new id if one is given."""
+
+    price: Positive
+    quantity: Positive
+    new_client_order_id: ClientOrderId | None = None
+
+
+class CancelOrder(OrderLine, frozen=True):
+    """Cancel what is left of a live order."""
+
+
+
+class CancelAll(Line, frozen=True):
+    """`client` (or an operator) cancels all orders of `account` (or of everybody) in `symbol` (or everywhere)."""
+
+    client: Name | None = None
+    account: Name | None = None
+    symbol: Symbol | None = None
+
+    @property
+    def issuer(self) -> str | None:
+        """The client that asks, None for an operator."""
+        return self.client
+
+
+class SetInstrument(Line, frozen=True):
+    """Define an instrument, or move the price band of a known one."""
+
+    symbol: Symbol
+    tick: Positive
+    lot: Positive
+    currency: Currency
+    price_low: Positive | None = None
+    price_high: Positive | None = None
+
+
+class HaltInstrument(Line, frozen=True):
+    """Refuse new orders and replaces in an instrument."""
+
+    symbol: Symbol
+
+
+class ResumeInstrument(Line, frozen=True):
+    """End a halt."""
+
+    symbol: Symbol
+
+
+class SetCredit(Line, frozen=True):
+    """An operator sets a client's limit in a currency."""
+
+    client: Name
+    currency: Currency
+    limit: Amount
+
+
+class AdjustCredit(Line, frozen=True):
+    """An operator adds a positive or negative amount to a client's limit."""
+
+    client: Name
+    currency: Currency
+    amount: Change
+
+
+class Settle(Line, frozen=True):
+    """An operator frees an amount of a client's used credit."""
+
+    client: Name
+    currency: Currency
+    amount: Positive
+
+
+class BlockClient(Line, frozen=True):
+    """An operator cancels all orders of a client and refuses its new ones."""
+
+    client: Name
+
+
+class UnblockClient(Line, frozen=True):
+    """An operator ends a block."""
+
+    client: Name
+
+
+AnyLine = (
+    NewOrder | ReplaceOrder | CancelOrder | CancelAll | SetInstrument | HaltInstrument | ResumeInstrument
+    | SetCredit | AdjustCredit | Settle | BlockClient | UnblockClient
+)  # fmt: skip
+TYPES: Final[dict[str, type[Line]]] = {line.__name__: line for line in get_args(AnyLine)}
+_DECODER: Final = msgspec.json.Decoder(AnyLine)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def parse(text: str, number: int) -> AnyLine:
+    """Read the text of line `number` (from 1). Raises LineError."""
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _parse_by_field(text, number)
+
+
+def encode(line: Line) -> str:
+    """The text of a line, without a line break; what is at its default is left out."""
+    return _ENCODER.encode(line).decode()
+
+
+class _Fraction(str):
+    """The text of a JSON number that is not an integer."""
+
+    __slots__ = ()
+
+
+def _parse_by_field(text: str, number: int) -> AnyLine:
+    """Read a line that is spelled in a rarer way, or say what is wrong with it."""
+    found = _read_object(text, number)
+    kind = found.pop("type", None)
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise LineError(number, f"type: expected one of {', '.join(TYPES)}, got {_shown(kind)}")
+    rules = _RULES[kind]
+    for name in found:
+        if name not in rules:
+            raise LineError(
+                number, f"{_clip(name)}: {kind} has no such field; it has {', '.join(rules) or 'none'}"
+            )
+    for name, rule in rules.items():
+        if name in found:
+            found[name] = _check(number, name, rule, found[name])
+        elif name in TYPES[kind].__struct_fields__[: _required(TYPES[kind])]:
+            hint = " (a market order's is its protection price)" if name == "price" else ""
+            raise LineError(number, f"{name}: missing; expected {_description(rule)}{hint}")
+    return msgspec.convert({"type": kind, **found}, AnyLine)
+
+
+def _required(line: type[Line]) -> int:
+    """How many of a struct's fields have no default; they come first."""
+    return len(line.__struct_fields__) - len(line.__struct_defaults__)
+
+
+def _read_object(text: str, number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(
+            text, parse_float=_Fraction, parse_constant=_Fraction, object_pairs_hook=_once(number)
+        )
+    except (ValueError, RecursionError) as error:
+        raise LineError(number, f"expected a JSON object, got {_clip(text.strip())!r} ({error})") from None
+    if not isinstance(found, dict):
+        raise LineError(
+            number, f'expected a JSON object such as {{"type":"CancelOrder",...}}, got {_shown(found)}'
+        )
+    return found
+
+
+def _check(number: int, name: str, rule: Any, value: Any) -> Any:
+    """The value as a line holds it. Raises LineError."""
+    given = value
+    if rule in DECIMALS and type(value) is int:
+        value = str(value)
+    elif rule is Time and type(value) is str:
+        value = _time_ns(value)
+    elif type(value) is _Fraction:
+        hint = f'write it as the string "{_clip(value)}", because such a number is not exact'
+        raise LineError(
+            number, f"{name}: expected {_description(rule)}, got the number {_clip(value)}: {hint}"
+        )
+    try:
+        return msgspec.convert(value, rule)
+    except (msgspec.ValidationError, UnicodeError):
+        raise LineError(number, f"{name}: expected {_description(rule)}, got {_shown(given)}") from None
+
+
+def _time_ns(text: str) -> int | None:
+    """An RFC 3339 date as ns since the epoch, None where it is not one."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+
+
+def _rules(line: type[Line]) -> dict[str, Any]:
+    """What each field of a line has to be, without the None of one that may be left out."""
+    hints = get_type_hints(line, include_extras=True)
+    return {name: _without_none(hints[name]) for name in line.__struct_fields__}
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in {Union, UnionType}:
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    return hint
+
+
+def _description(rule: Any) -> str:
+    if rule is bool:
+        return "true or false"
+    if get_origin(rule) is Literal:
+        return " or ".join(f'"{word}"' for word in get_args(rule))
+    return str(rule.__metadata__[0].description)
+
+
+def _shown(value: Any) -> str:
+    """A value as JSON, on one short line."""
+    return _clip(json.dumps(value, ensure_ascii=False))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "..."
+
+
+_RULES: Final = {kind: _rules(line) for kind, line in TYPES.items()}

@@ -1,0 +1,209 @@
+"""The order gateway as a process: sockets around a Session.
+
+    clients <--ROUTER--> | Session | <--Subscriber-- log
+                         |         | ---Submitter--> log
+                         |         | <--Replay------ old entries, while somebody needs them
+
+Rules
+- It listens only when its session in the log is open: it has then seen all that an earlier process of
+  its name ever got in.
+- A wake drains every socket up to a bound, decides once, submits, sends.
+- A connection that does not take its frames is dropped; its client logs on again and resumes.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import zmq
+
+from engines.messages import COMMANDS
+from gateways.order.protocol import FRAME_BYTES_MAX
+from gateways.order.session import Limits, Session
+from sequencer.client import Replay, Reporter, Submitter, Subscriber, bind, stop_signal, tune
+from sequencer.config import Config
+from sequencer.envelope import Batch, Entry
+
+WAKE_FRAMES: Final = 256
+"""Client frames taken in one wake, so that the stream is served as well."""
+REBUILD_ENTRIES: Final = 8
+TURN_MS: Final = 50
+CLIENT_HWM: Final = 10_000
+
+
+class Stream(Protocol):
+    """What is read of a Subscriber."""
+
+    @property
+    def pending(self) -> bool: ...
+    def sockets(self) -> "list[zmq.Socket[bytes]]": ...
+    def receive(self) -> list[Entry]: ...
+
+
+class Intake(Protocol):
+    """What is used of a Submitter."""
+
+    is_open: bool
+
+    def sockets(self) -> "list[zmq.Socket[bytes]]": ...
+    def receive(self) -> None: ...
+    def submit(self, channel: int, payload: bytes, count: int) -> int: ...
+    def flush(self) -> None: ...
+    def observe(self, batch: Batch) -> bool: ...
+
+
+class History(Protocol):
+    """What is used of a Replay."""
+
+    done: bool
+
+    def step(self, entries_max: int) -> list[Entry]: ...
+    def close(self) -> None: ...
+
+
+class OrderGateway:
+    """Moves frames, batches and entries between sockets and a Session; decides nothing."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        subscriber: Stream,
+        submitter: Intake,
+        history: Callable[[int], History],
+        *,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        limits: Limits | None = None,
+    ) -> None:
+        self.session = Session(limits)
+        self._endpoint = endpoint
+        self._subscriber = subscriber
+        self._submitter = submitter
+        self._open_history = history
+        self._history: History | None = None
+        self._history_index = 0
+        self._context = context
+        self._router: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
+        for socket in (*subscriber.sockets(), *submitter.sockets()):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def wake_on(self, fd: int) -> None:
+        """End a turn's wait also when this file descriptor can be read."""
+        self._poller.register(fd, zmq.POLLIN)
+
+    def turn(self) -> None:
+        """Wait for something to come (a little), take it, and do what follows."""
+        busy = self._subscriber.pending or self._history is not None
+        self._poller.poll(0 if busy else TURN_MS)
+        session = self.session
+        session.tick(time.monotonic_ns() // 1_000_000)
+        if self._router is not None:
+            self._take_frames(self._router)
+        self._submitter.receive()
+        self._take_entries(self._subscriber.receive())
+        if self._history is not None:
+            self._take_history(self._history)
+        self._perform()
+
+    def close(self) -> None:
+        """Close what this gateway opened."""
+        if self._router is not None:
+            self._router.close(linger=0)
+        self._end_history()
+
+    def _take_frames(self, router: "zmq.Socket[bytes]") -> None:
+        for _ in range(WAKE_FRAMES):
+            try:
+                connection, *frames = router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self.session.receive(connection, frames[0] if len(frames) == 1 else b"")
+
+    def _take_entries(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            for batch in entry.batches():
+                self._submitter.observe(batch)
+        self.session.stream(entries)
+        if self._router is None and self._submitter.is_open:
+            self._listen()
+
+    def _listen(self) -> None:
+        self._router = tune(self._context.socket(zmq.ROUTER), hwm=CLIENT_HWM)
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
+        bind(self._router, self._endpoint, "endpoints.order")
+        self._poller.register(self._router, zmq.POLLIN)
+        self.session.is_live = True
+
+    def _take_history(self, history: History) -> None:
+        entries = history.step(REBUILD_ENTRIES)
+        self.session.rebuild(entries)
+        self._history_index += len(entries)
+        if history.done:
+            self._end_history()
+
+    def _perform(self) -> None:
+        duties = self.session.duties()
+        for count, payload in duties.batches:
+            self._submitter.submit(COMMANDS, payload, count)
+        self._submitter.flush()
+        for connection, frame in duties.frames:
+            self._send(connection, frame)
+        self._follow_history(duties.rebuild_from)
+
+    def _follow_history(self, index: int) -> None:
+        """Have a history open that goes on at `index`, or none for 0."""
+        if self._history is not None and self._history_index != index:
+            self._end_history()
+        if index and self._history is None:
+            self._history, self._history_index = self._open_history(index), index
+
+    def _end_history(self) -> None:
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+    def _send(self, connection: bytes, frame: bytes) -> None:
+        assert self._router is not None, "frames are owed to clients before any could connect"
+        try:
+            self._router.send_multipart((connection, frame), zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            self.session.lost(connection)
+
+
+def run(config: Config, name: str) -> None:
+    """Serve until SIGTERM or SIGINT, as the sender `gateway.NAME`, at the endpoint `order`."""
+    stop = stop_signal()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    subscriber = Subscriber(config.sources, next_index=1, context=context)
+    submitter = Submitter(config.ingress, f"gateway.{name}", context=context)
+    reporter = Reporter(config.ingress, name, "gateway", context=context)
+    gateway = OrderGateway(
+        config.endpoint("order"),
+        subscriber,
+        submitter,
+        lambda first_index: Replay(config.sources, first_index, context=context),
+        context=context,
+    )
+    try:
+        gateway.wake_on(stop.fd)
+        submitter.open()
+        while not stop.is_set:
+            gateway.turn()
+            reporter.tend(_report(gateway.session, subscriber, submitter))
+    finally:
+        gateway.close()
+        context.destroy(linger=0)
+
+
+def _report(session: Session, subscriber: Subscriber, submitter: Submitter) -> dict[str, object]:
+    return {
+        "state": "live" if session.is_live and subscriber.caught_up else "catching-up",
+        "position": session.position,
+        "lag": max(subscriber.high_water + 1 - subscriber.next_index, 0),
+        "connections": session.connections,
+        "in_flight": session.in_flight,
+        "batches_in_flight": submitter.in_flight,
+    }

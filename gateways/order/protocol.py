@@ -1,0 +1,149 @@
+"""What travels between an order client and the order gateway.
+
+    client   --[Logon, Logoff, Heartbeat, command, ...]-->            gateway
+             <--[LoggedOn, LoggedOff, Expected, Busy, Reject,
+                 Heartbeat, Instrument news, report, ...]--
+
+A ZeroMQ message has one frame: a msgpack array of messages, each an array that begins with its tag.
+Commands are the messages of the log (engines.messages, tags 1 to 24); reports are gateways.events
+(tags 41 to 74). The rest is here.
+
+Rules
+- A connection logs on one client or more; a client is logged on once: the newest logon wins.
+- Each client numbers its commands 1, 2, 3, ... for ever. A number is taken once; a repeat of one that
+  was taken gets its first answer again.
+- Every command that is taken gets exactly one answer: the report whose `number` is the command's.
+- A command that is not taken is refused by Expected, Busy or Reject, which name the number to go on
+  with. It is said once: what follows on the connection is dropped until that command comes again.
+  So the commands of one connection are taken in the order in which it sent them, over all its clients.
+- Reports of a client come in log order. Those of one place in the log (both sides of a trade with
+  oneself) come in one frame. `last_seen` of a Logon is the `sequence` of the last one that was seen:
+  all later ones follow the LoggedOn.
+- Each side sends something at least every HEARTBEAT_MS while the other is to believe it alive.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from engines.messages import Command
+from gateways.events import Report
+from gateways.names import Instrument
+
+VERSION: Final = 1
+OPERATOR: Final = "operator"
+"""The reserved client name that alone may send commands on instruments, accounts and other clients."""
+HEARTBEAT_MS: Final = 1000
+LATEST: Final = -1
+"""As `last_seen`: no reports of the past, only what comes from now on."""
+FRAME_BYTES_MAX: Final = 1 << 20
+
+
+class LogoffReason(IntEnum):
+    """Why a client is no longer logged on here."""
+
+    REQUESTED = 1
+    TAKEN_OVER = 2
+    SILENT = 3
+    NOT_LOGGED_ON = 4
+    REFUSED = 5
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Root of the session's own messages. Field order is the wire format: append only, with defaults."""
+
+
+class Logon(Frame, frozen=True, tag=100):
+    """Log a client on by name; an unknown name is registered first."""
+
+    client: str
+    last_seen: int = LATEST
+    version: int = VERSION
+
+
+class Logoff(Frame, frozen=True, tag=101):
+    """Send this client's reports here no longer."""
+
+    client_id: int
+
+
+class Heartbeat(Frame, frozen=True, tag=102):
+    """I am alive."""
+
+
+class LoggedOn(Frame, frozen=True, tag=110):
+    """The client's commands are taken from `last_number` + 1 on.
+
+    At most `max_in_flight` of them may be unanswered, and `max_in_flight_total` over all clients of the
+    gateway. `position` is the place in the log up to which the gateway has seen everything.
+    """
+
+    client_id: int
+    client: str
+    last_number: int
+    position: int
+    max_in_flight: int
+    max_in_flight_total: int
+    instruments: list[Instrument]
+
+
+class LoggedOff(Frame, frozen=True, tag=111):
+    """No client of that name and id is logged on on this connection (any longer); id 0: none at all is."""
+
+    client_id: int
+    client: str
+    reason: int
+    text: str
+
+
+class Expected(Frame, frozen=True, tag=112):
+    """A gap: go on with this number."""
+
+    client_id: int
+    next_number: int
+
+
+class Busy(Frame, frozen=True, tag=113):
+    """Too much is in flight: wait for answers, or a little, then go on with this number."""
+
+    client_id: int
+    next_number: int
+
+
+class Reject(Frame, frozen=True, tag=114):
+    """A command (or, with client id 0, a frame) that can never be taken as it is; the text says why."""
+
+    client_id: int
+    next_number: int
+    text: str
+
+
+class Listed(Frame, frozen=True, tag=115):
+    """An instrument is new or has changed its band."""
+
+    instrument: Instrument
+
+
+FromClient = Logon | Logoff | Heartbeat | Command
+FromGateway = LoggedOn | LoggedOff | Heartbeat | Expected | Busy | Reject | Listed | Report
+
+ENCODER: Final = msgspec.msgpack.Encoder()
+FROM_CLIENT: Final = msgspec.msgpack.Decoder(list[FromClient])
+"""Reads a client's frame; raises msgspec.DecodeError."""
+FROM_GATEWAY: Final = msgspec.msgpack.Decoder(list[FromGateway])
+"""Reads a gateway's frame; raises msgspec.DecodeError."""
+
+
+def elements(array: bytes) -> bytes:
+    """The elements of an encoded array, without its header: what `frame` puts together again."""
+    first = array[0]
+    if first & 0xF0 == 0x90:
+        return array[1:]
+    assert first in (0xDC, 0xDD), f"expected a msgpack array, got {array[:5]!r}"
+    return array[3:] if first == 0xDC else array[5:]
+
+
+def frame(count: int, parts: list[bytes]) -> bytes:
+    """One array of `count` elements out of parts that were encoded before."""
+    return b"".join((b"\xdd", count.to_bytes(4, "big"), *parts))

@@ -1,0 +1,491 @@
+"""The order gateway without its sockets: who is logged on, what is taken, who is told what.
+
+    frames of clients --receive--> checks, numbers, bounds --> commands --+
+                                                                          +--> duties(): batches to submit
+    time --------------tick------> heartbeats, Tick ----------------------+        and frames to send
+                                                                          |
+    entries of the log --stream--> Orders --reports--> one queue a client +
+    old entries --------rebuild--> reports that memory no longer has -----+
+
+Rules
+- Its state is a function of the log: a new process that has read it knows every client's last number,
+  and what was taken and not logged is not there (its client sends it again).
+- A command is taken if it is its client's next number on the connection where that client is logged on,
+  if it is well-formed, and if there is room. See `protocol` for what is said otherwise.
+- Refused is said once; then a connection is deaf to commands until the refused one comes again, so what
+  is taken from a connection is in the order of what it sent.
+- Reports reach a client in log order and once, except that a client that asks for a repeat gets it.
+- What is drained in one wake is one batch, cut at `batch_messages`; nothing waits for a timer.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from engines import messages as m
+from gateways import events as e
+from gateways.names import Directory, is_client_name
+from gateways.order import checks
+from gateways.order.protocol import (
+    ENCODER,
+    FROM_CLIENT,
+    HEARTBEAT_MS,
+    LATEST,
+    OPERATOR,
+    VERSION,
+    Busy,
+    Expected,
+    Frame,
+    Heartbeat,
+    Listed,
+    LoggedOff,
+    LoggedOn,
+    Logoff,
+    LogoffReason,
+    Logon,
+    Reject,
+    frame,
+)  # fmt: skip
+from gateways.order.rebuild import Rebuild, Want
+from gateways.order.reports import Chunk, RecentReports, seal
+from gateways.orders import Orders, runs
+from sequencer.envelope import Entry
+
+FRAME_BYTES: Final = 1 << 20
+"""Reports to one connection are cut into frames of about this size."""
+REGISTRATIONS_MAX: Final = 1024
+_OFF_TEXTS: Final = {
+    LogoffReason.REQUESTED: "logged off as requested",
+    LogoffReason.TAKEN_OVER: "a newer logon of this client took over",
+    LogoffReason.SILENT: "nothing was heard from this connection: log on again",
+    LogoffReason.NOT_LOGGED_ON: "not logged on on this connection: log on first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a gateway takes and keeps."""
+
+    in_flight_per_client: int = 2048
+    in_flight_total: int = 16384
+    recent_reports_per_client: int = 2048
+    batch_messages: int = 512
+    silence_ms: int = 30_000
+    tick_ms: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What the shell owes after a wake: submit the batches, send the frames, feed the rebuild."""
+
+    batches: list[tuple[int, bytes]]
+    """(message count, payload of the COMMANDS channel)"""
+    frames: list[tuple[bytes, bytes]]
+    """(connection, frame)"""
+    rebuild_from: int
+    """Index of the next old entry that `rebuild` wants, or 0."""
+
+
+class Link:
+    """One connection: the clients logged on on it, and what is to be sent on it."""
+
+    __slots__ = ("awaits", "clients", "connection", "counts", "heard_ms", "parts", "sent_ms")
+
+    def __init__(self, connection: bytes, now_ms: int) -> None:
+        self.connection = connection
+        self.clients: dict[int, Client] = {}
+        self.awaits: tuple[int, int] | None = None
+        self.parts: list[bytes] = []
+        self.counts: list[int] = []
+        self.heard_ms = self.sent_ms = now_ms
+
+
+class Client:
+    """One client: the numbers that were taken from it, and the reports that are for it."""
+
+    __slots__ = (
+        "client_id", "fresh", "is_operator", "last_number", "link", "recent", "resume", "sequenced",
+        "unanswered",
+    )  # fmt: skip
+
+    def __init__(self, client_id: int) -> None:
+        self.client_id = client_id
+        self.is_operator = False
+        self.last_number = 0
+        self.sequenced = 0
+        """The last number that was seen in the log."""
+        self.unanswered = 0
+        self.link: Link | None = None
+        self.fresh: list[e.Event] = []
+        self.recent = RecentReports()
+        self.resume: Want | None = None
+        """Set while old reports are being rebuilt: new ones must wait behind them."""
+
+
+class Session:
+    """The gateway's decisions. Call the inputs in any order, then `duties` once a wake."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.names = Directory()
+        self.position = 0
+        """The place in the log up to which everything has been seen."""
+        self.in_flight = 0
+        self.is_live = False
+        """Set by the shell when its session is open: from then on `tick` submits Ticks."""
+        self._orders = Orders()
+        self._clients: dict[int, Client] = {}
+        self._links: dict[bytes, Link] = {}
+        self._logons: dict[str, list[tuple[Link, Logon]]] = {}
+        self._taken: list[m.Message] = []
+        self._fresh: list[Client] = []
+        self._speaking: list[Link] = []
+        self._repeats: defaultdict[Client, set[int]] = defaultdict(set)
+        self._rebuild: Rebuild | None = None
+        self._wants: list[Want] = []
+        self._now_ms = self._watched_ms = self._ticked_ms = 0
+        self._ticked_at = -1
+        self._handlers: dict[type, Callable[[Link, Any], None]] = {
+            Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat,
+        }  # fmt: skip
+
+    @property
+    def connections(self) -> int:
+        """How many connections have somebody logged on, or did."""
+        return len(self._links)
+
+    # --- from clients -------------------------------------------------------------------------
+
+    def receive(self, connection: bytes, data: bytes) -> None:
+        """Take one frame of a client. Whatever is in it, nothing is raised."""
+        link = self._links.get(connection) or Link(connection, self._now_ms)
+        link.heard_ms = self._now_ms
+        try:
+            messages = FROM_CLIENT.decode(data)
+        except msgspec.DecodeError as error:
+            self._say(link, Reject(0, 0, f"a frame is an array of session messages and commands: {error}"))
+            return
+        handlers = self._handlers
+        strangers = set()
+        for message in messages:
+            handler = handlers.get(type(message))
+            if handler is not None:
+                handler(link, message)
+            elif not self._take(link, message):
+                strangers.add(message.client_id)  # type: ignore[union-attr]
+        for client_id in sorted(strangers):
+            self._say_off(link, client_id, LogoffReason.NOT_LOGGED_ON)
+        if self._repeats:
+            self._answer_repeats(link)
+
+    def _take(self, link: Link, command: Any) -> bool:
+        """Take a command, or say why not; False when its client is not logged on here."""
+        client_id, number = command.client_id, command.number
+        client = link.clients.get(client_id)
+        if client is None:
+            return False
+        if 0 < number <= client.last_number:
+            self._repeats[client].add(number)
+            return True
+        if link.awaits is not None:
+            if link.awaits != (client_id, number):
+                return True
+            link.awaits = None
+        limits = self.limits
+        if number != client.last_number + 1:
+            self._refuse(link, client, Expected(client_id, client.last_number + 1))
+        elif client.unanswered >= limits.in_flight_per_client or self.in_flight >= limits.in_flight_total:
+            self._refuse(link, client, Busy(client_id, number))
+        elif problem := checks.problem(command, is_operator=client.is_operator):
+            self._refuse(link, client, Reject(client_id, number, problem))
+        else:
+            client.last_number = number
+            client.unanswered += 1
+            self.in_flight += 1
+            self._taken.append(command)
+        return True
+
+    def _refuse(self, link: Link, client: Client, refusal: Frame) -> None:
+        link.awaits = (client.client_id, client.last_number + 1)
+        self._say(link, refusal)
+
+    def _logon(self, link: Link, logon: Logon) -> None:
+        problem = self._logon_problem(logon)
+        if problem:
+            self._say(link, LoggedOff(0, logon.client, LogoffReason.REFUSED, problem))
+            return
+        self._links[link.connection] = link
+        if logon.client in self.names.client_ids:
+            self._log_on(link, logon)
+            return
+        if logon.client not in self._logons:
+            self._taken.append(m.RegisterClient(0, 0, logon.client))
+        self._logons.setdefault(logon.client, []).append((link, logon))
+
+    def _logon_problem(self, logon: Logon) -> str:
+        if logon.version != VERSION:
+            return f"version: this gateway speaks {VERSION}, got {logon.version}"
+        if not is_client_name(logon.client):
+            return f"client: expected 1 to 64 printable characters, got {logon.client[:80]!r}"
+        if not LATEST <= logon.last_seen <= self.position:
+            return (
+                f"last_seen: this log ends at {self.position}, got {logon.last_seen}: "
+                "it belongs to another venue, or this gateway is behind"
+            )
+        if len(self._logons) >= REGISTRATIONS_MAX:
+            return "too many registrations are in progress: try again"
+        return ""
+
+    def _log_on(self, link: Link, logon: Logon) -> None:
+        client = self._client(self.names.client_id(logon.client))
+        if client.link is not None and client.link is not link:
+            self._say_off(client.link, client.client_id, LogoffReason.TAKEN_OVER)
+            client.link.clients.pop(client.client_id, None)
+        self._seal(client)
+        client.is_operator = logon.client == OPERATOR
+        client.link, client.resume = link, None
+        link.clients[client.client_id] = client
+        link.awaits = None
+        self._say(link, self._logged_on(client, logon.client))
+        if logon.last_seen != LATEST:
+            self._resume(client, link, logon.last_seen)
+
+    def _logged_on(self, client: Client, name: str) -> LoggedOn:
+        limits = self.limits
+        instruments = list(self.names.instruments.values())
+        return LoggedOn(
+            client.client_id, name, client.last_number, self.position, limits.in_flight_per_client,
+            limits.in_flight_total, instruments,
+        )  # fmt: skip
+
+    def _logoff(self, link: Link, logoff: Logoff) -> None:
+        client = link.clients.pop(logoff.client_id, None)
+        if client is not None:
+            client.link = client.resume = None
+        reason = LogoffReason.REQUESTED if client is not None else LogoffReason.NOT_LOGGED_ON
+        self._say_off(link, logoff.client_id, reason)
+
+    def _heartbeat(self, link: Link, _heartbeat: Heartbeat) -> None:
+        if link.connection not in self._links:
+            self._say_off(link, 0, LogoffReason.NOT_LOGGED_ON)
+
+    def lost(self, connection: bytes) -> None:
+        """Forget a connection that cannot be reached or does not keep up; its clients can log on again."""
+        link = self._links.pop(connection, None)
+        if link is not None:
+            for client in link.clients.values():
+                client.link = client.resume = None
+            link.clients = {}
+
+    # --- from the log -------------------------------------------------------------------------
+
+    def stream(self, entries: Iterable[Entry]) -> None:
+        """Take entries of the live stream, in order, each once."""
+        for entry in entries:
+            for first_sequence, channel, messages in runs(entry):
+                self.names.apply(channel, messages)
+                if channel == m.COMMANDS:
+                    self._note(messages)
+                self._route(self._orders.apply(first_sequence, entry.time_ns, channel, messages))
+            self.position = entry.next_sequence - 1
+
+    def _note(self, commands: Iterable[Any]) -> None:
+        """Learn the numbers that are in the log, also those that another process took."""
+        clients = self._clients
+        for command in commands:
+            client = clients.get(command.client_id) or self._client(command.client_id)
+            client.sequenced = number = command.number
+            if number > client.last_number:
+                client.last_number = number
+                client.unanswered += 1
+                self.in_flight += 1
+
+    def _route(self, happened: Iterable[e.Event | e.Trade]) -> None:
+        clients = self._clients
+        for event in happened:
+            if isinstance(event, e.Trade):
+                self._tell(event.maker)
+                self._tell(event.taker)
+            elif event.client_id:
+                client = clients[event.client_id]
+                if not client.fresh:
+                    self._fresh.append(client)
+                client.fresh.append(event)
+                if event.number:
+                    client.unanswered -= 1
+                    self.in_flight -= 1
+                if type(event) is e.InstrumentSet:
+                    self._announce(event)
+            elif type(event) is e.ClientRegistered:
+                self._registered(event.name)
+
+    def _tell(self, fill: e.Fill) -> None:
+        client = self._clients[fill.client_id]
+        if not client.fresh:
+            self._fresh.append(client)
+        client.fresh.append(fill)
+
+    def _registered(self, name: str) -> None:
+        for link, logon in self._logons.pop(name, ()):
+            if self._links.get(link.connection) is link:
+                self._log_on(link, logon)
+
+    def _announce(self, event: e.InstrumentSet) -> None:
+        news = Listed(self.names.instruments[event.instrument_id])
+        for link in self._links.values():
+            self._say(link, news)
+
+    # --- old reports --------------------------------------------------------------------------
+
+    def _resume(self, client: Client, link: Link, last_seen: int) -> None:
+        if last_seen >= client.recent.forgotten:
+            for chunk in client.recent.after(last_seen):
+                self._send(link, chunk.count, chunk.encoded)
+        else:
+            client.resume = Want(client.client_id, last_seen)
+            self._wants.append(client.resume)
+
+    def _answer_repeats(self, link: Link) -> None:
+        for client, numbers in self._repeats.items():
+            self._seal(client)
+            held = client.recent.answers(numbers)
+            for number in sorted(held):
+                self._say(link, held[number])
+            missing = numbers - held.keys() - self._unanswered(client)
+            if missing:
+                self._want_answers(client, missing)
+        self._repeats.clear()
+
+    def _want_answers(self, client: Client, numbers: set[int]) -> None:
+        for want in self._wants:
+            if want.client_id == client.client_id and not want.is_resume:
+                want.numbers |= numbers
+                want.until = self.position
+                return
+        self._wants.append(Want(client.client_id, 0, numbers, self.position))
+
+    def _unanswered(self, client: Client) -> set[int]:
+        """The numbers of this client that will yet be answered."""
+        unlogged = range(client.sequenced + 1, client.last_number + 1)
+        pending = self._orders.pending.values()
+        unanswered = {command.number for command in pending if command.client_id == client.client_id}
+        return unanswered.union(unlogged)
+
+    def rebuild(self, entries: Iterable[Entry]) -> None:
+        """Take old entries, from `Duties.rebuild_from` on, in order."""
+        if self._rebuild is None:
+            return
+        found = self._rebuild.apply(entries)
+        for want in tuple(self._rebuild.wants):
+            client = self._clients[want.client_id]
+            picked = [report for report in found[want.client_id] if want.picks(report)]
+            if self._serve(client, want, picked):
+                self._rebuild.wants.remove(want)
+        if not self._rebuild.wants:
+            self._rebuild = None
+
+    def _serve(self, client: Client, want: Want, reports: list[e.Event]) -> bool:
+        """Send rebuilt reports; True when nothing is left to send."""
+        assert self._rebuild is not None
+        link, position = client.link, self._rebuild.position
+        if link is None or (want.is_resume and client.resume is not want):
+            return True
+        if reports:
+            chunk = seal(reports)
+            self._send(link, chunk.count, chunk.encoded)
+        if not want.is_resume:
+            want.numbers.difference_update(report.number for report in reports)
+            return not want.numbers or position >= want.until
+        if position < client.recent.forgotten:
+            return False
+        client.resume = None
+        self._seal(client)
+        for chunk in client.recent.after(max(position, want.after)):
+            self._send(link, chunk.count, chunk.encoded)
+        return True
+
+    # --- time and output ----------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Tell the time (monotonic), at least every 100 ms."""
+        self._now_ms = now_ms
+        # Only when the log has moved since the last Tick: they do not pile up while it stands still.
+        moved = self.position > self._ticked_at
+        if self.is_live and moved and now_ms - self._ticked_ms >= self.limits.tick_ms:
+            self._ticked_ms, self._ticked_at = now_ms, self.position
+            self._taken.append(m.Tick(0, 0))
+        if now_ms - self._watched_ms >= HEARTBEAT_MS // 4:
+            self._watched_ms = now_ms
+            for link in tuple(self._links.values()):
+                self._watch(link)
+
+    def _watch(self, link: Link) -> None:
+        if self._now_ms - link.heard_ms >= self.limits.silence_ms:
+            self._say_off(link, 0, LogoffReason.SILENT)
+            self.lost(link.connection)
+        elif self._now_ms - link.sent_ms >= HEARTBEAT_MS:
+            self._say(link, Heartbeat())
+
+    def duties(self) -> Duties:
+        """What is to be done for everything that came in since the last call."""
+        fresh, self._fresh = self._fresh, []
+        for client in fresh:
+            self._seal(client)
+        if self._rebuild is None and self._wants:
+            self._rebuild, self._wants = Rebuild(self._wants), []
+        rebuild_from = self._rebuild.next_index if self._rebuild else 0
+        return Duties(self._cut_batches(), self._cut_frames(), rebuild_from)
+
+    def _cut_batches(self) -> list[tuple[int, bytes]]:
+        taken, self._taken = self._taken, []
+        size = self.limits.batch_messages
+        cuts = (taken[start : start + size] for start in range(0, len(taken), size))
+        return [(len(cut), m.ENCODER.encode(cut)) for cut in cuts]
+
+    def _cut_frames(self) -> list[tuple[bytes, bytes]]:
+        speaking, self._speaking = self._speaking, []
+        return [(link.connection, data) for link in speaking for data in self._frames_of(link)]
+
+    def _frames_of(self, link: Link) -> list[bytes]:
+        parts, counts = link.parts, link.counts
+        link.parts, link.counts, link.sent_ms = [], [], self._now_ms
+        frames = []
+        start = size = 0
+        for stop, part in enumerate(parts, 1):
+            size += len(part)
+            if size >= FRAME_BYTES or stop == len(parts):
+                frames.append(frame(sum(counts[start:stop]), parts[start:stop]))
+                start, size = stop, 0
+        return frames
+
+    def _seal(self, client: Client) -> None:
+        """Encode a client's fresh reports, keep them, and send them unless older ones must come first."""
+        if not client.fresh:
+            return
+        chunk: Chunk = seal(client.fresh)
+        client.fresh = []
+        client.recent.add(chunk, self.limits.recent_reports_per_client)
+        if client.link is not None and client.resume is None:
+            self._send(client.link, chunk.count, chunk.encoded)
+
+    def _say(self, link: Link, message: Frame | e.Event) -> None:
+        self._send(link, 1, ENCODER.encode(message))
+
+    def _say_off(self, link: Link, client_id: int, reason: LogoffReason) -> None:
+        name = self.names.client_name(client_id)
+        self._say(link, LoggedOff(client_id, name, reason, _OFF_TEXTS[reason]))
+
+    def _send(self, link: Link, count: int, encoded: bytes) -> None:
+        if not link.parts:
+            self._speaking.append(link)
+        link.parts.append(encoded)
+        link.counts.append(count)
+
+    def _client(self, client_id: int) -> Client:
+        client = self._clients.get(client_id)
+        if client is None:
+            client = self._clients[client_id] = Client(client_id)
+        return client

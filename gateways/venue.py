@@ -1,0 +1,121 @@
+"""The venue that `sequencer up` makes and runs: which processes it has, and where they meet.
+
+    node-1 (and its replayer)   matching-1 matching-2   credit-1 credit-2   order-1 marketdata-1
+
+What belongs to the venue talks over ipc sockets in its data directory, which are private to their
+user; the gateways' doors are TCP ports on the loopback interface. Everything is in `venue.toml`, which
+is written once and is the user's from then on.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sequencer.config import FILE_NAME, Config
+from sequencer.errors import ConfigError
+
+NODE_COUNTS = (1, 3, 5)
+PORTS = range(20100, 32000)
+"""Below the range from which operating systems take ports for outgoing connections."""
+
+_HEAD = """\
+# One venue. Every process of it reads this file; see ARCHITECTURE.md for what the parts are.
+
+[venue]
+cluster = "{cluster}"
+
+[journal]
+segment_bytes = 67108864
+reserve_bytes = 8388608
+reserve_channels = [2, 3]   # decisions and results are served while the disk is nearly full
+
+# Which senders may write on which channels: 1 commands, 2 decisions, 3 results.
+[channels]
+"gateway.*" = [1]
+"credit.*" = [2]
+"matching.*" = [3]
+
+[endpoints]
+order = "tcp://127.0.0.1:{order}"
+marketdata = "tcp://127.0.0.1:{marketdata}"
+marketdata_updates = "tcp://127.0.0.1:{updates}"
+"""
+
+_NODE = """
+[[nodes]]
+name = "{name}"
+ingress = "ipc://run/{name}.in"
+publisher = "ipc://run/{name}.pub"
+replayer = "ipc://run/{name}.log"
+peer = "ipc://run/{name}.peer"
+"""
+
+_PROCESSES = """
+# What `sequencer up` starts beside the nodes and their replayers.
+[processes]
+matching-1.command = ["replica", "matching", "--name", "matching-1"]
+matching-2.command = ["replica", "matching", "--name", "matching-2"]
+credit-1.command = ["replica", "credit", "--name", "credit-1"]
+credit-2.command = ["replica", "credit", "--name", "credit-2"]
+order-1.command = ["gateway", "order", "--name", "order-1"]
+marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
+"""
+
+
+def create(data_dir: Path, nodes: int | None = None) -> Config:
+    """The venue in `data_dir`, made with `nodes` nodes (one, if None) where there is none.
+
+    Raises ConfigError: for a number of nodes that cannot be, or that the venue does not have.
+    """
+    path = data_dir / FILE_NAME
+    if not path.exists():
+        _write(path, nodes or 1)
+    config = Config.load(data_dir)
+    if nodes is not None and nodes != len(config.nodes):
+        raise ConfigError(
+            f"{path} has {len(config.nodes)} nodes, --nodes asks for {nodes}: leave --nodes out, or choose another --data"
+        )
+    return config
+
+
+def _write(path: Path, nodes: int) -> None:
+    if nodes not in NODE_COUNTS:
+        raise ConfigError(f"--nodes: expected {', '.join(map(str, NODE_COUNTS))}, got {nodes}")
+    ports = free_ports()
+    text = _HEAD.format(
+        cluster=os.urandom(16).hex(), order=next(ports), marketdata=next(ports), updates=next(ports)
+    )
+    text += "".join(_NODE.format(name=f"node-{number}") for number in range(1, nodes + 1)) + _PROCESSES
+    try:
+        (path.parent / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}; choose a --data directory that you may write to"
+        ) from None
+
+
+def free_ports() -> Iterator[int]:
+    """Loopback ports that nobody listens on at the moment."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        yield port
+    raise ConfigError(f"no free port from {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1")
+
+
+def wait(until: Callable[[], bool], patience_s: float) -> bool:
+    """Whether something came true in time."""
+    deadline_s = time.monotonic() + patience_s
+    while not until():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,5 @@
+"""`python -m sequencer` is the `sequencer` command."""
+
+from sequencer.cli import main
+
+main()

@@ -1,0 +1,141 @@
+"""What an operator can ask and do; each function acts and returns values, printing is the CLI's.
+
+    status --AskStatus--> every node --> its own state, and what all processes reported to it
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from sequencer.config import Config
+from sequencer.process import running
+from sequencer.protocol import ANSWERS, ENCODER, AskStatus, NodeStatus
+from sequencer.sockets import context, tune
+from sequencer.supervisor import NAME as SUPERVISOR
+from sequencer.supervisor import commands
+
+ANSWER_MS = 800
+SILENT_MS = 3000
+"""Processes report every 500 ms; one that was not heard for so long is silent, or dead."""
+
+LAG_MAX = 100_000
+"""Messages behind the stream at which `health` complains."""
+
+Row = dict[str, Any]
+
+
+class Status(msgspec.Struct):
+    """A venue at one moment. Each row has name, role, pid, position, lag and state, and more where there is more."""
+
+    nodes: list[Row]
+    replicas: list[Row]
+    gateways: list[Row]
+    clients: list[Row]
+
+
+def status(config: Config) -> Status:
+    """Ask all nodes; what does not answer within ANSWER_MS is shown as such."""
+    answers = _ask_nodes(config)
+    pids = running(config.data_dir)
+    committed = max((int(answer.node["position"]) for answer in answers.values() if answer), default=0)
+    nodes = [_node_row(node.name, answers[node.name], pids.get(node.name, 0), committed) for node in config.nodes]
+    rows = {row["name"]: row for row in _reported(answers, pids)}
+    for name in config.processes:
+        rows.setdefault(name, _missing_row(config, name, pids.get(name, 0)))
+    kinds: dict[str, list[Row]] = {"replica": [], "gateway": [], "client": []}
+    for name in sorted(rows):
+        row = rows[name]
+        kinds.setdefault(row.pop("kind"), []).append(row)
+    return Status(nodes, kinds["replica"], kinds["gateway"], kinds["client"])
+
+
+def problems(found: Status, config: Config) -> list[str]:
+    """Why the venue is not well; empty when it is."""
+    reasons = []
+    leaders = [row["name"] for row in found.nodes if row["role"] == "leader"]
+    if len(leaders) != 1:
+        reasons.append(f"there is no single leader: {', '.join(leaders) or 'nobody leads'}")
+    for row in found.nodes:
+        if row["state"] != "live":
+            reasons.append(f"node {row['name']} is {row['state']}")
+    for row in found.replicas + found.gateways:
+        if row["state"] != "live":
+            reasons.append(f"{row['name']} is {row['state']}" + (f": {row['error']}" if row.get("error") else ""))
+        elif row["lag"] > LAG_MAX:
+            reasons.append(f"{row['name']} is {row['lag']:,} messages behind")
+    pids = running(config.data_dir)
+    if SUPERVISOR in pids:
+        reasons += [f"{name} does not run" for name, _command in commands(config) if name not in pids]
+    return reasons
+
+
+def await_healthy(config: Config, patience_s: float) -> list[str]:
+    """Wait until nothing is wrong; return what still is after `patience_s`."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        reasons = problems(status(config), config)
+        if not reasons or time.monotonic() > deadline_s:
+            return reasons
+        time.sleep(0.1)
+
+
+def _ask_nodes(config: Config) -> dict[str, NodeStatus | None]:
+    answers: dict[str, NodeStatus | None] = {node.name: None for node in config.nodes}
+    with context() as made:
+        poller, sockets = zmq.Poller(), {}
+        for node in config.nodes:
+            socket = tune(made.socket(zmq.DEALER))
+            socket.connect(node.ingress)
+            socket.send(ENCODER.encode(AskStatus()))
+            sockets[socket] = node.name
+            poller.register(socket, zmq.POLLIN)
+        deadline_ms = time.monotonic_ns() // 1_000_000 + ANSWER_MS
+        while not all(answers.values()) and (left := deadline_ms - time.monotonic_ns() // 1_000_000) > 0:
+            for ready, _event in poller.poll(left):
+                answer = ANSWERS.decode(ready.recv())
+                if isinstance(answer, NodeStatus):
+                    answers[sockets[ready]] = answer
+    return answers
+
+
+def _node_row(name: str, answer: NodeStatus | None, pid: int, committed: int) -> Row:
+    if answer is None:
+        return {"name": name, "role": "", "pid": pid, "position": 0, "lag": 0, "state": "silent" if pid else "dead"}
+    node = answer.node
+    state = "full" if node["full"] else "live" if node["leader"] else "leaderless"
+    position = int(node["position"])
+    return {**node, "name": name, "lag": committed - position, "state": state, "senders": answer.sessions}
+
+
+def _reported(answers: dict[str, NodeStatus | None], pids: dict[str, int]) -> list[Row]:
+    """The freshest report of each process, over all nodes."""
+    freshest: dict[str, tuple[int, bytes]] = {}
+    for answer in answers.values():
+        for name, age_ms, body in answer.reports if answer else ():
+            if name not in freshest or age_ms < freshest[name][0]:
+                freshest[name] = (age_ms, body)
+    rows = []
+    for name, (age_ms, body) in freshest.items():
+        row: Row = {"name": name, "lag": 0, "position": 0, "state": "", **msgspec.msgpack.decode(body)}
+        row["age_ms"] = age_ms
+        if age_ms > SILENT_MS:
+            row["state"] = "silent" if pids.get(name) else "dead"
+        rows.append(row)
+    return [row for row in rows if row["kind"] != "client" or row["age_ms"] < SILENT_MS]
+
+
+def _missing_row(config: Config, name: str, pid: int) -> Row:
+    command = config.processes[name].command
+    kind = command[0] if command[0] in ("replica", "gateway") else "client"
+    role = command[1] if len(command) > 1 else ""
+    state = "silent" if pid else "dead"
+    return {"name": name, "kind": kind, "role": role, "pid": pid, "position": 0, "lag": 0, "state": state}
+
+
+def journal_directories(config: Config) -> dict[str, Path]:
+    """Where the journals of this host's nodes are, by name."""
+    found = {node.name: config.data_dir / node.name for node in config.nodes}
+    return {name: path for name, path in found.items() if path.is_dir()}

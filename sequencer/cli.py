@@ -1,0 +1,165 @@
+"""The `sequencer` command: parses and prints; what it does is in `admin`, `node` and the others.
+
+Other packages add their commands through the entry-point group `sequencer.commands`: a function that
+takes the typer application.
+"""
+
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+import zmq
+from rich.console import Group
+
+from sequencer import admin, log_tools, node, replayer
+from sequencer.client import stop_signal
+from sequencer.config import Config
+from sequencer.errors import ConfigError, IslandError
+from sequencer.output import (
+    DEFAULT_DATA,
+    DataDir,
+    Format,
+    OutputFormat,
+    console,
+    errors,
+    print_json,
+    table,
+)
+from sequencer.process import claim
+from sequencer.supervisor import stop_all
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A trading venue's core on the sequencer (island) architecture. Begin with: sequencer up",
+)
+log_app = typer.Typer(no_args_is_help=True, help="Look at the log. Example: sequencer log tail")
+app.add_typer(log_app, name="log")
+
+PROCESS_COLUMNS = ("name", "role", "pid", "position", "lag", "state")
+
+
+def main() -> None:
+    """Run the command line; errors of the world end with one clear line and a non-zero exit code."""
+    for point in sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name):
+        point.load()(app)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except IslandError as error:
+        errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True, markup=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except zmq.ZMQError as error:
+        errors.print(f"[red]error:[/red] ZeroMQ: {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command("node", rich_help_panel="Processes", epilog="Example: sequencer node node-1 --data ./data")
+def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
+    """Run one sequencer node of the venue in the foreground."""
+    config = Config.load(data)
+    with claim(config.data_dir, config.node(name).name):
+        node.run(config, name, stop_signal())
+
+
+@app.command("replayer", rich_help_panel="Processes", epilog="Example: sequencer replayer node-1 --data ./data")
+def replayer_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
+    """Serve the log of one node to readers, in the foreground."""
+    config = Config.load(data)
+    with claim(config.data_dir, f"{config.node(name).name}-replayer"):
+        replayer.run(config, name, stop_signal())
+
+
+@app.command(epilog="Example: sequencer down --data ./data")
+def down(data: DataDir = DEFAULT_DATA) -> None:
+    """Stop every process of the venue on this host."""
+    stopped = stop_all(data)
+    for name, pid in stopped.items():
+        console.print(f"stopped {name} (pid {pid})", highlight=False)
+    if not stopped:
+        console.print(f"nothing runs in {data}", highlight=False)
+
+
+@app.command(epilog="Example: sequencer status -o json")
+def status(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show every process of the venue: role, pid, position in the log, lag in messages, state."""
+    found = admin.status(Config.load(data))
+    if output is Format.JSON:
+        print_json(found)
+    else:
+        console.print(status_view(found))
+
+
+def status_view(found: admin.Status) -> Group:
+    """The status as tables."""
+    titles = {"nodes": found.nodes, "replicas": found.replicas, "gateways": found.gateways, "clients": found.clients}
+    return Group(*[table(title, PROCESS_COLUMNS, rows) for title, rows in titles.items() if rows])
+
+
+@app.command(epilog="Example: sequencer health && echo well")
+def health(
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+    wait: Annotated[float, typer.Option(help="Wait up to so many seconds for the venue to be well.")] = 0.0,
+) -> None:
+    """Exit with 0 only if all is well; else say why not."""
+    reasons = admin.await_healthy(Config.load(data), wait)
+    if output is Format.JSON:
+        print_json({"healthy": not reasons, "problems": reasons})
+    else:
+        for reason in reasons:
+            console.print(reason, highlight=False)
+        if not reasons:
+            console.print("well")
+    raise typer.Exit(1 if reasons else 0)
+
+
+@log_app.command("info", epilog="Example: sequencer log info -o json")
+def log_info(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show how far each node's journal on this host goes."""
+    rows = log_tools.info(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("journals", list(rows[0]) if rows else ["node"], rows))
+
+
+@log_app.command("verify", epilog="Example: sequencer log verify --data ./data")
+def log_verify(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Check every byte of each node's journal on this host; exit with 1 if anything is wrong."""
+    rows = log_tools.verify_journals(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("journals", list(rows[0]) if rows else ["node"], rows))
+    raise typer.Exit(0 if all(row["problem"] == "" for row in rows) else 1)
+
+
+@log_app.command("dump", epilog="Example: sequencer log dump --first 100 --last 120 --messages")
+def log_dump(
+    data: DataDir = DEFAULT_DATA,
+    first: Annotated[int, typer.Option(help="First sequence number.")] = 1,
+    last: Annotated[int, typer.Option(help="Last sequence number; 0: to the end.")] = 0,
+    messages: Annotated[bool, typer.Option("--messages", help="One line a message instead of one a batch.")] = False,
+) -> None:
+    """Print batches, or messages, as JSON lines: from the running venue, or from the files alone."""
+    for line in log_tools.dump(Config.load(data), first, last or None, messages=messages):
+        typer.echo(line)
+
+
+@log_app.command("tail", epilog="Example: sequencer log tail --messages")
+def log_tail(
+    data: DataDir = DEFAULT_DATA,
+    messages: Annotated[bool, typer.Option("--messages", help="One line a message instead of one a batch.")] = False,
+    entries: Annotated[int, typer.Option("-n", help="Begin so many entries before the end.")] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on as the log grows, until Ctrl-C.")] = True,
+) -> None:
+    """Print the end of the log as JSON lines, and follow it."""
+    stop = stop_signal()
+    for line in log_tools.tail(Config.load(data), entries, stop, messages=messages, follow=follow):
+        typer.echo(line)

@@ -1,0 +1,28 @@
+"""The only door to the stream for other packages.
+
+    Submitter --batches--> node            Subscriber <--entries-- publisher
+                                               |  ^
+    Reporter --reports--> nodes                +--+ gaps from a replayer
+
+    Replay reads history; stop_signal and tune help to write a process's loop.
+"""
+
+from sequencer.client.replay import Replay
+from sequencer.client.reporter import Reporter
+from sequencer.client.stop import StopSignal, stop_signal
+from sequencer.client.submitter import Submitter
+from sequencer.client.subscriber import Subscriber
+from sequencer.config import Source
+from sequencer.sockets import bind, tune
+
+__all__ = [
+    "Replay",
+    "Reporter",
+    "Source",
+    "StopSignal",
+    "Submitter",
+    "Subscriber",
+    "bind",
+    "stop_signal",
+    "tune",
+]

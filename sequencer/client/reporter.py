@@ -1,0 +1,61 @@
+"""Tells every node how this process is, so that any node can tell an operator."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import zmq
+
+from sequencer.protocol import ENCODER, Report
+from sequencer.sockets import tune
+
+INTERVAL_MS = 500
+
+
+class Reporter:
+    """Sends this process's state at most every INTERVAL_MS, and at once when `state` changes.
+
+    `kind` says in which list of `sequencer status` the process stands: a replica, a gateway or a client.
+    """
+
+    def __init__(
+        self,
+        ingress: Sequence[str],
+        name: str,
+        role: str,
+        *,
+        kind: str = "gateway",
+        context: "zmq.Context[zmq.Socket[bytes]]",
+    ) -> None:
+        self._name = name
+        self._fixed = {"kind": kind, "role": role, "pid": os.getpid(), "started_ns": time.time_ns()}
+        self._sockets = [self._connect(context, endpoint) for endpoint in ingress]
+        self._sent_ms = -INTERVAL_MS
+        self._state: object = None
+
+    def tend(self, report: Mapping[str, Any]) -> None:
+        """Report when it is time. `report` holds msgpack values; `state`, `position` and `lag` are expected."""
+        now_ms = time.monotonic_ns() // 1_000_000
+        if now_ms - self._sent_ms < INTERVAL_MS and report.get("state") == self._state:
+            return
+        self._sent_ms, self._state = now_ms, report.get("state")
+        frame = ENCODER.encode(Report(self._name, msgspec.msgpack.encode({**self._fixed, **report})))
+        for socket in self._sockets:
+            try:
+                socket.send(frame, zmq.NOBLOCK)
+            except zmq.Again:
+                continue  # that node is away; it hears of us when it is back
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self._sockets:
+            socket.close(linger=0)
+
+    @staticmethod
+    def _connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":
+        socket = tune(context.socket(zmq.DEALER), hwm=8)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.connect(endpoint)
+        return socket

@@ -1,0 +1,256 @@
+"""One configuration, read and checked once at the edge: `venue.toml` in the data directory.
+
+    [venue]      cluster id
+    [[nodes]]    the members of the ordering group, with their endpoints
+    [journal]    segment size and reserve
+    [timing]     elections and heartbeats
+    [limits]     what a node takes in
+    [channels]   which senders may write on which channels
+    [endpoints]  where gateways listen
+    [processes]  what `sequencer up` starts beside the nodes
+
+Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory.
+"""
+
+import os
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+
+from sequencer.envelope import SENDER_BYTES_MAX
+from sequencer.errors import ConfigError
+
+FILE_NAME = "venue.toml"
+_SOCKET_PATH_BYTES_MAX = 100
+_TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a reader finds one node's stream: its publisher, and the replayer of its log."""
+
+    publisher: str
+    replayer: str
+
+
+class Venue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[venue]`: `cluster` is 32 hexadecimal digits, the identity of the group and its log."""
+
+    cluster: str
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of `[[nodes]]`."""
+
+    name: str
+    ingress: str
+    publisher: str
+    replayer: str
+    peer: str
+
+
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[journal]`: sizes in bytes. Below `reserve_bytes` of room, only control and `reserve_channels` are served."""
+
+    segment_bytes: int = 64 << 20
+    reserve_bytes: int = 8 << 20
+    reserve_channels: tuple[int, ...] = ()
+
+
+class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[timing]`, in ms."""
+
+    election_ms: int = 150
+    heartbeat_ms: int = 30
+    publisher_heartbeat_ms: int = 100
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]` of intake: how much a node takes into one entry."""
+
+    entry_bytes: int = 4 << 20
+    entry_batches: int = 4096
+
+
+class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of `[processes]`: the words behind `sequencer`, without `--data`."""
+
+    command: list[str]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    venue: Venue
+    nodes: list[NodeConfig]
+    channels: dict[str, list[int]]
+    endpoints: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    processes: dict[str, ProcessConfig] = {}  # noqa: RUF012
+    journal: JournalConfig = JournalConfig()
+    timing: TimingConfig = TimingConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A venue's configuration, valid and with absolute endpoints."""
+
+    data_dir: Path
+    cluster: bytes
+    nodes: tuple[NodeConfig, ...]
+    channels: dict[str, tuple[int, ...]]
+    endpoints: dict[str, str]
+    processes: dict[str, ProcessConfig]
+    journal: JournalConfig
+    timing: TimingConfig
+    limits: LimitsConfig
+
+    @classmethod
+    def load(cls, data_dir: Path) -> "Config":
+        """Read DIR/venue.toml. Raises ConfigError, naming the key that is wrong."""
+        path = data_dir / FILE_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(f"{data_dir} holds no venue: {path} is missing; `sequencer up` creates one") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        return cls.parse(text, data_dir, str(path))
+
+    @classmethod
+    def parse(cls, text: str, data_dir: Path, name: str = FILE_NAME) -> "Config":
+        """Check the text of a configuration file. Raises ConfigError."""
+        try:
+            file = msgspec.convert(tomllib.loads(text), _File)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{name} is not valid TOML: {error}") from None
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        problem = _problem(file)
+        if problem:
+            raise ConfigError(f"{name}: {problem}")
+        base = data_dir.absolute()
+        return cls(
+            data_dir=base,
+            cluster=bytes.fromhex(file.venue.cluster),
+            nodes=tuple(_absolute(node, base) for node in file.nodes),
+            channels={pattern: tuple(channels) for pattern, channels in file.channels.items()},
+            endpoints={key: endpoint_in(base, value) for key, value in file.endpoints.items()},
+            processes=file.processes,
+            journal=file.journal,
+            timing=file.timing,
+            limits=file.limits,
+        )
+
+    def node(self, name: str) -> NodeConfig:
+        """The node of this name. Raises ConfigError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise ConfigError(f"there is no node {name!r} in {FILE_NAME}: it has {known}")
+
+    def endpoint(self, name: str) -> str:
+        """The endpoint of this name in `[endpoints]`. Raises ConfigError."""
+        try:
+            return self.endpoints[name]
+        except KeyError:
+            raise ConfigError(f"[endpoints] has no `{name}`: add it to {FILE_NAME}") from None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the stream can be read, one source a node."""
+        return tuple(Source(node.publisher, node.replayer) for node in self.nodes)
+
+    @property
+    def ingress(self) -> tuple[str, ...]:
+        """Where batches can be submitted, one endpoint a node."""
+        return tuple(node.ingress for node in self.nodes)
+
+    def permitted(self, sender: str) -> frozenset[int]:
+        """The channels that a sender may write on."""
+        return frozenset(
+            channel
+            for pattern, channels in self.channels.items()
+            if fnmatchcase(sender, pattern)
+            for channel in channels
+        )
+
+
+def endpoint_in(base: Path, endpoint: str) -> str:
+    """Make a relative ipc path absolute; one too long for a socket address goes by a short name in /tmp.
+
+    The short directory is the user's own and named by the long one, so every process finds the same.
+    """
+    if not endpoint.startswith("ipc://") or endpoint[6:7] in ("/", "@"):
+        return endpoint
+    path = str(base / endpoint[6:])
+    if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
+        path = str(_short_directory(base) / endpoint[6:].replace("/", "-"))
+    return f"ipc://{path}"
+
+
+def _short_directory(base: Path) -> Path:
+    import hashlib  # noqa: PLC0415 - the rare case
+
+    digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:16]
+    path = Path(f"/tmp/sequencer-{os.getuid()}-{digest}")
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_uid != os.getuid():
+        raise ConfigError(f"{path} belongs to another user: choose a shorter --data path, so that it is not needed")
+    return path
+
+
+def _absolute(node: NodeConfig, base: Path) -> NodeConfig:
+    return NodeConfig(
+        node.name,
+        endpoint_in(base, node.ingress),
+        endpoint_in(base, node.publisher),
+        endpoint_in(base, node.replayer),
+        endpoint_in(base, node.peer),
+    )
+
+
+def _problem(file: _File) -> str:
+    """What is wrong beyond types, or nothing."""
+    try:
+        cluster = bytes.fromhex(file.venue.cluster)
+    except ValueError:
+        cluster = b""
+    names = [node.name for node in file.nodes]
+    if len(cluster) != 16:
+        return f"venue.cluster: expected 32 hexadecimal digits, got {file.venue.cluster!r}"
+    if len(names) not in (1, 3, 5) or len(set(names)) != len(names):
+        return f"nodes: expected 1, 3 or 5 nodes of different names, got {names}"
+    return _endpoint_problem(file) or _number_problem(file)
+
+
+def _endpoint_problem(file: _File) -> str:
+    named = {f"endpoints.{key}": value for key, value in file.endpoints.items()}
+    for node in file.nodes:
+        for key in ("ingress", "publisher", "replayer", "peer"):
+            named[f"nodes.{node.name}.{key}"] = getattr(node, key)
+    seen: dict[str, str] = {}
+    for key, value in named.items():
+        if not value.startswith(_TRANSPORTS):
+            return f"{key}: expected an endpoint such as tcp://127.0.0.1:20001, got {value!r}"
+        if value in seen:
+            return f"{key}: {value} is also {seen[value]}; every endpoint must be its own"
+        seen[value] = key
+    return ""
+
+
+def _number_problem(file: _File) -> str:
+    journal, timing, limits = file.journal, file.timing, file.limits
+    if journal.segment_bytes < 64 << 10:
+        return f"journal.segment_bytes: expected at least {64 << 10}, got {journal.segment_bytes}"
+    if not 0 <= journal.reserve_bytes < journal.segment_bytes:
+        return f"journal.reserve_bytes: expected 0 to segment_bytes, got {journal.reserve_bytes}"
+    if not 0 < timing.heartbeat_ms * 2 <= timing.election_ms:
+        return f"timing.election_ms: expected at least twice heartbeat_ms, got {timing.election_ms}"
+    if timing.publisher_heartbeat_ms <= 0:
+        return f"timing.publisher_heartbeat_ms: expected a positive number, got {timing.publisher_heartbeat_ms}"
+    if limits.entry_bytes <= 0 or limits.entry_batches <= 0:
+        return "limits: expected positive numbers"
+    for pattern, channels in file.channels.items():
+        if len(pattern) > SENDER_BYTES_MAX or not all(0 < channel < 1 << 16 for channel in channels):
+            return f"channels.{pattern}: expected channel numbers from 1 to 65535, got {channels}"
+    return ""

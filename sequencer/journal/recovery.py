@@ -1,0 +1,199 @@
+"""What a journal's bytes mean after a crash. Pure: bytes in, a verdict out; nothing is mended here.
+
+A group is started only after the sync of the one before it returned. So whatever has a later valid
+group behind it was durable once, and only the last group can have been in flight:
+
+    before a later group, or a later segment      invalid                           corrupt: raise
+    last group        more blank sectors than it announces, or a blank first one    torn: cut
+    last group        every sector written, yet it is wrong                         suspect: keep
+    nothing but zeros                                                               clean
+
+A torn group was never acknowledged, because its sync never returned. A suspect one may have been:
+sectors that were all written and do not fit are rot, or a lie of the disk. A valid *header* is
+evidence enough for what lies before it, even when its own group is torn.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import zip_longest
+from typing import Final, NoReturn
+
+from sequencer.errors import CorruptJournalError, JournalError
+from sequencer.journal.extent import Extent
+from sequencer.journal.format import (
+    BLANK_SECTOR,
+    GROUP_MAGIC,
+    REPAIR,
+    SECTOR_BYTES,
+    GroupHeader,
+    SegmentHeader,
+    count_blank_sectors,
+    decode_group_header,
+    payload_crc,
+    segment_name,
+)
+
+_ZEROS: Final = bytes(1 << 20)
+
+
+class Ending(Enum):
+    """How the last segment ends."""
+
+    CLEAN = "clean"
+    TORN = "torn"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What lies behind the last valid group: bytes from `offset` to `dirty_end`, then zeros only.
+
+    `indexes` is the first and the last index of a suspect group, where its header still tells.
+    """
+
+    ending: Ending
+    offset: int
+    dirty_end: int
+    indexes: tuple[int, int] | None = None
+
+    @property
+    def dirty_bytes(self) -> int:
+        """How much is there that is no valid group."""
+        return self.dirty_end - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Every segment's valid groups, and how the last one ends."""
+
+    extents: list[Extent]
+    tail: Tail
+
+
+def recover(headers: Sequence[SegmentHeader], load: Callable[[SegmentHeader], bytes]) -> Recovery:
+    """Judge a journal. `headers` are all its segments', in order; `load` gives one's whole file.
+
+    Raises CorruptJournalError, which names the segment, the offset and the entries.
+    """
+    assert headers, "a journal has at least one segment"
+    extents: list[Extent] = []
+    for header, following in zip_longest(headers, headers[1:]):
+        data = load(header)
+        if len(data) < header.segment_bytes:
+            raise CorruptJournalError(
+                f"{header.name} offset {len(data)}: the file ends here, {header.segment_bytes} bytes are expected; "
+                + REPAIR
+            )
+        extent = Extent(header)
+        for group in valid_groups(data, extent, following.previous_end if following else header.segment_bytes):
+            extent.note(group)
+        extents.append(extent)
+        if following:
+            _check_sealed(data, extent, following)
+        else:
+            tail = judge_tail(data, extent)
+    return Recovery(extents, tail)
+
+
+def check_headers(headers: Sequence[SegmentHeader], names: Sequence[str], cluster: bytes | None) -> None:
+    """Segments have to be numbered from 1 without gaps and belong to one cluster.
+
+    Raises CorruptJournalError for a missing or misplaced one, JournalError for another cluster's.
+    """
+    for place, (header, name) in enumerate(zip(headers, names, strict=True), start=1):
+        if name != segment_name(place):
+            raise CorruptJournalError(f"{segment_name(place)} is missing before {name}; {REPAIR}")
+        if header.number != place:
+            raise CorruptJournalError(f"{name} offset 0: its header is that of {header.name}; {REPAIR}")
+        if header.cluster != (cluster or headers[0].cluster):
+            raise JournalError(
+                f"{name} belongs to cluster {header.cluster.hex()}, expected {(cluster or headers[0].cluster).hex()}: "
+                "this is another cluster's directory"
+            )
+
+
+def valid_groups(data: bytes, extent: Extent, stop: int) -> Iterator[GroupHeader]:
+    """The groups that follow what the extent knows, up to the first that is not whole.
+
+    The caller notes each one before it takes the next.
+    """
+    view = memoryview(data)
+    while extent.end < stop:
+        group = decode_group_header(view, extent.end, extent.seed, extent.end)
+        if group is None or not extent.expects(group) or not holds_payload(view, group, extent.seed):
+            return
+        yield group
+
+
+def holds_payload(view: memoryview, group: GroupHeader, seed: int) -> bool:
+    """Whether the entries behind a valid header are the ones that it was written with.
+
+    `view` begins where the segment begins.
+    """
+    payload = view[group.payload_offset : group.payload_offset + group.payload_bytes]
+    return len(payload) == group.payload_bytes and payload_crc([payload], seed) == group.payload_crc
+
+
+def judge_tail(data: bytes, extent: Extent) -> Tail:
+    """What to make of the bytes behind the valid groups of the last segment.
+
+    Raises CorruptJournalError where a later group proves that they were durable.
+    """
+    offset = extent.end
+    dirty_end = _dirty_end(data, offset)
+    group = decode_group_header(data, offset, extent.seed, offset)
+    later = _find_group(data, extent.seed, offset + SECTOR_BYTES, dirty_end)
+    if later or (group and not extent.expects(group)):
+        _raise_corrupt(extent, group, later.first_index if later else None)
+    if dirty_end == offset:
+        return Tail(Ending.CLEAN, offset, dirty_end)
+    if data[offset : offset + SECTOR_BYTES] == BLANK_SECTOR:
+        return Tail(Ending.TORN, offset, dirty_end)
+    if group is None:
+        return Tail(Ending.SUSPECT, offset, dirty_end)
+    if count_blank_sectors(data, offset, group.end) > group.sparse_sectors:
+        return Tail(Ending.TORN, offset, dirty_end)
+    return Tail(Ending.SUSPECT, offset, dirty_end, (group.first_index, group.last_index))
+
+
+def _check_sealed(data: bytes, extent: Extent, following: SegmentHeader) -> None:
+    """A segment's groups have to reach exactly to where the next segment says that they do."""
+    if extent.end != following.previous_end or extent.next_group != following.first_group:
+        group = decode_group_header(data, extent.end, extent.seed, extent.end)
+        later = _find_group(data, extent.seed, extent.end + SECTOR_BYTES, following.previous_end)
+        _raise_corrupt(extent, group, later.first_index if later else following.first_index)
+    if following.first_index > extent.next_index:
+        _raise_corrupt(extent, None, following.first_index)
+
+
+def _raise_corrupt(extent: Extent, group: GroupHeader | None, next_index: int | None) -> NoReturn:
+    if group and extent.expects(group):
+        entries = f"entries {group.first_index} to {group.last_index} are"
+    elif next_index and next_index > extent.next_index:
+        entries = f"entries {extent.next_index} to {next_index - 1} are"
+    else:
+        entries = f"what begins with entry {extent.next_index} is"
+    raise CorruptJournalError(
+        f"{extent.header.name} offset {extent.end}: {entries} damaged, though valid groups follow; {REPAIR}"
+    )
+
+
+def _dirty_end(data: bytes, start: int) -> int:
+    """The end of the last sector from `start` on that is not blank; `start` where all are."""
+    stop = len(data)
+    while stop - start >= len(_ZEROS) and data[stop - len(_ZEROS) : stop] == _ZEROS:
+        stop -= len(_ZEROS)
+    while stop > start and data[stop - SECTOR_BYTES : stop] == BLANK_SECTOR:
+        stop -= SECTOR_BYTES
+    return stop
+
+
+def _find_group(data: bytes, seed: int, start: int, stop: int) -> GroupHeader | None:
+    """The first valid group header in whole sectors from `start` on."""
+    at = data.find(GROUP_MAGIC, start, stop)
+    while at >= 0:
+        if at % SECTOR_BYTES == 0 and (group := decode_group_header(data, at, seed, at)):
+            return group
+        at = data.find(GROUP_MAGIC, at + 1, stop)
+    return None

@@ -1,0 +1,102 @@
+"""Segment files: how one is made, and how groups are written to it.
+
+    next.tmp   zeros, synced          made ahead of need (see spare)
+        |      header, synced
+        v
+    00000002.seg                      renamed, directory synced: now it exists
+
+So a segment that has its name has its header and all of its blocks. A write into it changes no
+metadata, which keeps its sync cheap. Zeros are really written: a merely allocated block would have
+to be marked as written at its first sync.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from sequencer.journal.disk import Disk, write_whole
+from sequencer.journal.format import (
+    GROUP_HEADER_BYTES,
+    SECTOR_BYTES,
+    GroupHeader,
+    SegmentHeader,
+    encode_group_header,
+    encode_segment_header,
+)
+
+_ZEROS: Final = bytes(1 << 20)
+_UNSYNCED_BYTES_MAX: Final = 8 << 20
+
+
+class CanceledError(Exception):
+    """The journal was closed while a segment was being made."""
+
+
+def fill_with_zeros(disk: Disk, fd: int, start: int, stop: int) -> None:
+    """Blank a range durably."""
+    _write_zeros(disk, fd, start, stop, lambda: False)
+
+
+def make_blank(disk: Disk, path: Path, size_bytes: int, canceled: Callable[[], bool] = lambda: False) -> int:
+    """A file of durable zeros, open for writing. Raises OSError; then there is no such file.
+
+    All room is taken first, so that a full disk says no before anything is written.
+    """
+    fd = disk.create(path)
+    try:
+        disk.reserve(fd, size_bytes)
+        _write_zeros(disk, fd, 0, size_bytes, canceled)
+    except BaseException:
+        disk.close(fd)
+        disk.remove(path)
+        raise
+    return fd
+
+
+def _write_zeros(disk: Disk, fd: int, start: int, stop: int, canceled: Callable[[], bool]) -> None:
+    # In small steps, each synced, so that other files' syncs never queue behind a flood.
+    unsynced_bytes = 0
+    for offset in range(start, stop, len(_ZEROS)):
+        if canceled():
+            raise CanceledError
+        zeros = _ZEROS[: stop - offset]
+        write_whole(disk, fd, [zeros], offset)
+        unsynced_bytes += len(zeros)
+        if unsynced_bytes >= _UNSYNCED_BYTES_MAX:
+            disk.sync(fd)
+            unsynced_bytes = 0
+    disk.sync(fd)
+
+
+class SegmentWriter:
+    """A segment that takes groups at its tail."""
+
+    def __init__(self, disk: Disk, fd: int, header: SegmentHeader, tail: int = SECTOR_BYTES) -> None:
+        self._disk = disk
+        self._fd = fd
+        self.header = header
+        self.seed = header.seed
+        self.tail = tail
+
+    @property
+    def room_bytes(self) -> int:
+        """What groups can still take of it, their headers and padding included."""
+        return self.header.segment_bytes - self.tail
+
+    def write_header(self) -> None:
+        """Put the first sector down durably. Raises OSError."""
+        write_whole(self._disk, self._fd, [encode_segment_header(self.header)], 0)
+        self._disk.sync(self._fd)
+
+    def append(self, group: GroupHeader, parts: Sequence[bytes]) -> None:
+        """Write one group at the tail and sync. Raises OSError; then it must not be used again."""
+        assert group.offset == self.tail, f"{group} belongs at the tail {self.tail} of {self.header.name}"
+        written_bytes = self._disk.pwritev(self._fd, [encode_group_header(group, self.seed), *parts], self.tail)
+        if written_bytes != GROUP_HEADER_BYTES + group.payload_bytes:
+            raise OSError(f"{group.payload_bytes} bytes of entries were to be written, the disk took {written_bytes}")
+        self._disk.sync(self._fd)
+        self.tail = group.end
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._disk.close(self._fd)

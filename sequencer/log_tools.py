@@ -1,0 +1,175 @@
+"""Reading the log for people: what `sequencer log` shows, from a running venue or from files alone.
+
+Payloads are opaque here. A package that can read them adds a function `(channel, payload) -> list of
+(type, fields)` to the entry-point group `sequencer.formats`.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+import msgspec
+import zmq
+
+from sequencer.admin import journal_directories
+from sequencer.client import Replay, StopSignal, Subscriber
+from sequencer.config import Config
+from sequencer.envelope import Batch, Entry, decode_entry
+from sequencer.errors import ConfigError, IslandError
+from sequencer.journal import JournalReader, verify
+from sequencer.process import running
+from sequencer.sockets import context
+
+READ_BYTES = 4 << 20
+POLL_MS = 200
+
+Describe = Callable[[int, memoryview], list[tuple[str, dict[str, Any]]]]
+
+
+def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
+    """All committed entries: through a replayer while the venue runs, from the files when it does not."""
+    if any(node.name in running(config.data_dir) for node in config.nodes):
+        with context() as made:
+            yield from Replay(config.sources, first_index, context=made)
+    else:
+        yield from _entries_in_files(config, first_index)
+
+
+def _entries_in_files(config: Config, first_index: int) -> Iterator[Entry]:
+    """From the longest journal. In a group of one all that is durable is committed; in a larger one, what says so."""
+    directories = journal_directories(config)
+    if not directories:
+        raise ConfigError(f"{config.data_dir} holds no journal of a node: nothing has been sequenced there")
+    readers = [JournalReader(path, config.cluster) for path in directories.values()]
+    try:
+        reader = max(readers, key=lambda reader: reader.last_index)
+        limit = reader.last_index if len(config.nodes) == 1 else reader.commit_index
+        index = first_index
+        while index <= limit:
+            for data in reader.read(index, READ_BYTES, limit):
+                yield decode_entry(data)
+                index += 1
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+def info(config: Config) -> list[dict[str, Any]]:
+    """One row a journal: how many groups, entries and messages it holds, and where it ends."""
+    rows = []
+    for name, report in _reports(config):
+        rows.append(
+            {
+                "node": name,
+                "segments": report.segments,
+                "entries": report.entries,
+                "last_index": report.last_index,
+                "last_sequence": report.last_sequence,
+                "bytes": report.bytes,
+            }
+        )
+    return rows
+
+
+def verify_journals(config: Config) -> list[dict[str, Any]]:
+    """One row a journal: what was checked, and the first problem or nothing."""
+    rows = []
+    for name, report in _reports(config):
+        rows.append(
+            {
+                "node": name,
+                "groups": report.groups,
+                "entries": report.entries,
+                "last_index": report.last_index,
+                "problem": report.problem,
+            }
+        )
+    return rows
+
+
+def _reports(config: Config) -> Iterator[tuple[str, Any]]:
+    for name, directory in journal_directories(config).items():
+        yield name, verify(directory)
+
+
+def dump(config: Config, first: int, last: int | None, *, messages: bool) -> Iterator[str]:
+    """JSON lines of what lies between two sequence numbers."""
+    formats = _formats()
+    for entry in entries_of(config):
+        if last is not None and entry.first_sequence > last:
+            return
+        if entry.next_sequence > first:
+            yield from _lines(entry, formats, messages=messages, first=first, last=last)
+
+
+def tail(config: Config, entries: int, stop: StopSignal, *, messages: bool, follow: bool) -> Iterator[str]:
+    """JSON lines of the last entries, and of those that come, until `stop`."""
+    formats = _formats()
+    if not follow or not any(node.name in running(config.data_dir) for node in config.nodes):
+        for entry in list(entries_of(config))[-entries:]:
+            yield from _lines(entry, formats, messages=messages)
+        return
+    with context() as made:
+        subscriber = Subscriber(config.sources, next_index=max(1, _end(config, made) - entries + 1), context=made)
+        while not stop.is_set:
+            for entry in subscriber.wait(POLL_MS):
+                yield from _lines(entry, formats, messages=messages)
+
+
+def _end(config: Config, made: "zmq.Context[zmq.Socket[bytes]]") -> int:
+    """The index of the last committed entry, once the stream has told it."""
+    probe = Subscriber(config.sources, next_index=1 << 62, context=made)
+    for _ in range(50):
+        probe.wait(100)
+        if probe.high_water >= 0:
+            probe.close()
+            return max(probe.high_water, 1)
+    raise IslandError("no node is publishing: see `sequencer status`")
+
+
+def _lines(
+    entry: Entry, formats: list[Describe], *, messages: bool, first: int = 0, last: int | None = None
+) -> Iterator[str]:
+    for batch in entry.batches():
+        if batch.first_sequence + batch.count <= first or (last is not None and batch.first_sequence > last):
+            continue
+        if not messages:
+            yield _encode(_batch_row(entry, batch))
+            continue
+        for offset, (kind, fields) in enumerate(_describe(batch, formats)):
+            sequence = batch.first_sequence + offset
+            if sequence >= first and (last is None or sequence <= last):
+                yield _encode({"sequence": sequence, "time_ns": entry.time_ns, "type": kind, **fields})
+
+
+def _batch_row(entry: Entry, batch: Batch) -> dict[str, Any]:
+    return {
+        "sequence": batch.first_sequence,
+        "index": entry.index,
+        "term": entry.term,
+        "time_ns": entry.time_ns,
+        "sender": batch.sender,
+        "incarnation": batch.incarnation,
+        "channel": batch.channel,
+        "number": batch.number,
+        "cause": batch.cause,
+        "count": batch.count,
+        "digest": batch.digest.hex(),
+    }
+
+
+def _describe(batch: Batch, formats: list[Describe]) -> list[tuple[str, dict[str, Any]]]:
+    for describe in formats:
+        found = describe(batch.channel, batch.payload)
+        if found:
+            return found
+    kind = "OpenSession" if batch.channel == 0 else "Opaque"
+    return [(kind, {"sender": batch.sender, "incarnation": batch.incarnation})] * batch.count
+
+
+def _formats() -> list[Describe]:
+    return [point.load() for point in sorted(entry_points(group="sequencer.formats"), key=lambda point: point.name)]
+
+
+def _encode(row: dict[str, Any]) -> str:
+    return msgspec.json.encode(row).decode()

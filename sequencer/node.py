@@ -1,0 +1,308 @@
+"""One member of the ordering group as a process: sockets, journal and clock around an `Orderer`.
+
+    ingress (ROUTER) --frames--> Orderer --entries--> journal --sync--> publisher (PUB)
+                                   |  ^
+    peers (PULL, PUSH) <-----------+--+
+
+One turn of the loop takes what has arrived, makes one entry of it, sends it to the followers, writes
+and syncs it, and publishes what that commits. All waiting batches share the turn's one sync: batching
+comes from load, never from a timer.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from sequencer.client.stop import StopSignal
+from sequencer.config import Config
+from sequencer.envelope import BATCH_MAGIC, CONTROL, Entry, Heartbeat, decode_entry
+from sequencer.errors import CorruptJournalError, DiskFullError
+from sequencer.journal import Ballot, Journal
+from sequencer.ordering import Orderer
+from sequencer.protocol import ENCODER, QUESTIONS, Answer, AskPosition, AskStatus, NodeStatus, Report
+from sequencer.publisher import Publisher
+from sequencer.raft import Duties, Log, Message, Persisted, Raft, Timing
+from sequencer.raft.messages import DECODER as PEER_DECODER
+from sequencer.raft.messages import ENCODER as PEER_ENCODER
+from sequencer.sessions import Sessions
+from sequencer.sockets import bind, tune
+
+REPORTS_MAX = 1000
+REPLAY_BYTES = 4 << 20
+PEER_FRAMES_MAX = 256
+RETRY_MS = 100
+"""How long a node with a full disk waits before it looks for room again."""
+
+
+def run(config: Config, name: str, stop: StopSignal) -> None:
+    """Be the node `name` until asked to stop. Raises IslandError where it cannot start or go on."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    node = None
+    try:
+        node = Node(config, name, context)
+        node.run(stop)
+    finally:
+        if node is not None:
+            node.close()
+        context.destroy(linger=0)
+
+
+class Node:
+    """The shell of a node: it owns what the Orderer must not."""
+
+    def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        self._config = config
+        self._me = config.node(name)
+        directory = journal_directory(config, name)
+        self._journal = Journal.open(directory, config.cluster, segment_bytes=config.journal.segment_bytes)
+        try:
+            self._ballot = Ballot.load(directory, name, config.cluster)
+            self._refuse_suspect()
+            self._orderer = self._recover()
+            self._open_sockets(context)
+        except BaseException:
+            self._journal.close()
+            raise
+        self._reports: dict[str, tuple[int, bytes]] = {}
+        self._full = False
+        self._retry_ms = 0
+
+    def run(self, stop: StopSignal) -> None:
+        """Serve until `stop`."""
+        self._poller.register(stop.fd, zmq.POLLIN)
+        self._orderer.step(_now_ms())
+        self._fulfil()
+        while not stop.is_set:
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for something to happen, and do all that follows from it."""
+        ready = dict(self._poller.poll(self._patience_ms()))
+        if self._peers_in in ready:
+            self._hear_peers()
+        if self._ingress in ready:
+            self._take_in()
+        now_ms = _now_ms()
+        self._orderer.propose(now_ms, time.time_ns(), time.monotonic_ns())
+        self._orderer.step(now_ms)
+        self._fulfil()
+        self._publisher.beat(now_ms, self._heartbeat(now_ms))
+
+    def close(self) -> None:
+        """Let go of files and sockets."""
+        self._journal.close()
+        self._publisher.close()
+        for socket in (self._ingress, self._peers_in, *self._peers_out.values()):
+            socket.close(linger=0)
+
+    # --- start --------------------------------------------------------------------------------
+
+    def _refuse_suspect(self) -> None:
+        recovered = self._journal.recovered
+        if recovered.suspect:
+            raise CorruptJournalError(
+                f"the last group in the journal of {self._me.name} is whole but does not match its checksum: it may "
+                "have been acknowledged. A node cannot go on from there alone: restore the journal from a copy, or see "
+                f"`sequencer log verify`. {'; '.join(recovered.notes)}"
+            )
+
+    def _recover(self) -> Orderer:
+        """Rebuild the raft log and the table of senders from the journal."""
+        config, journal = self._config, self._journal
+        log = Log(fetch=journal.read)
+        sessions = Sessions()
+        for entry in read_all(journal):
+            log.append(entry)
+            sessions.append(entry.index, entry.batches())
+        raft = Raft(
+            self._me.name,
+            [node.name for node in config.nodes],
+            cluster=config.cluster,
+            log=log,
+            term=self._ballot.term,
+            voted_for=self._ballot.voted_for,
+            commit_index=min(journal.commit_index, log.last_index),
+            timing=Timing(config.timing.election_ms, config.timing.heartbeat_ms),
+            seed=int.from_bytes(os.urandom(8), "little"),
+            now_ms=_now_ms(),
+        )
+        sessions.commit(raft.commit_index)
+        return Orderer(raft, sessions, config.permitted, config.limits)
+
+    def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        me, key = self._me, f"nodes.{self._me.name}"
+        self._ingress = tune(context.socket(zmq.ROUTER))
+        bind(self._ingress, me.ingress, f"{key}.ingress")
+        self._peers_in = tune(context.socket(zmq.PULL))
+        bind(self._peers_in, me.peer, f"{key}.peer")
+        self._peers_out = {}
+        for node in self._config.nodes:
+            if node.name != me.name:
+                socket = tune(context.socket(zmq.PUSH))
+                socket.setsockopt(zmq.IMMEDIATE, 1)
+                socket.connect(node.peer)
+                self._peers_out[node.name] = socket
+        self._publisher = Publisher(
+            me.publisher,
+            heartbeat_ms=self._config.timing.publisher_heartbeat_ms,
+            context=context,
+            key=f"{key}.publisher",
+        )
+        self._poller = zmq.Poller()
+        self._poller.register(self._ingress, zmq.POLLIN)
+        self._poller.register(self._peers_in, zmq.POLLIN)
+
+    # --- input --------------------------------------------------------------------------------
+
+    def _hear_peers(self) -> None:
+        for _ in range(PEER_FRAMES_MAX):
+            try:
+                frame = self._peers_in.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if frame[:16] != self._config.cluster:
+                continue  # another group's node was given our address
+            self._orderer.step(_now_ms(), PEER_DECODER.decode(memoryview(frame)[16:]))
+
+    def _take_in(self) -> None:
+        leader = self._orderer.raft.leader
+        leader_ingress = next((node.ingress for node in self._config.nodes if node.name == leader), "")
+        while self._orderer.has_room:
+            try:
+                identity, frame = self._ingress.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            except ValueError:
+                continue  # not our protocol's two frames
+            answer: Answer | None
+            if frame[:4] == BATCH_MAGIC:
+                answer = self._orderer.take(frame, self._serves, leader_ingress)
+            else:
+                answer = self._answer(frame)
+            if answer is not None:
+                self._send(self._ingress, [identity, ENCODER.encode(answer)])
+
+    def _serves(self, channel: int) -> bool:
+        """While the disk is nearly full, only control and what engines say about accepted inputs."""
+        return not self._full or channel == CONTROL or channel in self._config.journal.reserve_channels
+
+    def _answer(self, frame: bytes) -> Answer | None:
+        try:
+            question = QUESTIONS.decode(frame)
+        except msgspec.DecodeError:
+            return None
+        if isinstance(question, AskPosition):
+            return self._orderer.position(question.sender)
+        if isinstance(question, AskStatus):
+            return self._status()
+        self._keep(question)
+        return None
+
+    def _keep(self, report: Report) -> None:
+        if len(self._reports) >= REPORTS_MAX and report.name not in self._reports:
+            oldest = min(self._reports, key=lambda name: self._reports[name][0])
+            del self._reports[oldest]
+        self._reports[report.name] = (_now_ms(), report.body)
+
+    # --- duties -------------------------------------------------------------------------------
+
+    def _fulfil(self) -> None:
+        """Do what is owed, in the order that makes every promise true."""
+        if self._full and _now_ms() < self._retry_ms:
+            return
+        orderer = self._orderer
+        owed, orderer.owed = orderer.owed, Duties()
+        if owed.ballot is not None:
+            self._ballot.save(*owed.ballot)
+        self._send_peers(owed.appends)
+        if owed.truncate_after is not None and owed.truncate_after < self._journal.last_index:
+            self._journal.truncate_after(owed.truncate_after)
+        if owed.entries and self._write(owed.entries):
+            orderer.step(_now_ms(), Persisted(owed.entries[-1].index))
+        elif owed.entries:
+            orderer.owed.entries = owed.entries  # no room: nothing is promised, it is tried again
+        self._send_peers(owed.replies)
+        for entry in owed.committed:
+            self._publisher.publish(entry)
+        if orderer.owed.committed or orderer.owed.replies or orderer.owed.appends:
+            self._fulfil()
+
+    def _write(self, entries: list[Entry]) -> bool:
+        try:
+            self._journal.append(entries, self._orderer.raft.commit_index)
+        except DiskFullError:
+            self._full, self._retry_ms = True, _now_ms() + RETRY_MS
+            return False
+        self._full = self._journal.room_bytes() < self._config.journal.reserve_bytes
+        return True
+
+    def _send_peers(self, messages: list[tuple[str, Message]]) -> None:
+        for peer, message in messages:
+            socket = self._peers_out.get(peer)
+            if socket is not None:
+                self._send(socket, [self._config.cluster + PEER_ENCODER.encode(message)])
+
+    @staticmethod
+    def _send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:
+        try:
+            socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return  # away or slow: raft and submitters say it again
+
+    # --- what is told -------------------------------------------------------------------------
+
+    def _patience_ms(self) -> int:
+        wake_ms = min(self._orderer.raft.wake_ms - _now_ms(), self._config.timing.publisher_heartbeat_ms)
+        return max(0, min(wake_ms, RETRY_MS))
+
+    def _heartbeat(self, now_ms: int) -> Heartbeat:
+        raft = self._orderer.raft
+        contact_ms = now_ms - raft.contact_ms
+        last = raft.log.entry(raft.published_index)
+        sequence = last.next_sequence if last else (1 if raft.published_index == 0 else 0)
+        stale = contact_ms > 4 * self._config.timing.election_ms
+        return Heartbeat(self._config.cluster, raft.term, raft.published_index, sequence, contact_ms, stale)
+
+    def _status(self) -> NodeStatus:
+        now_ms, raft = _now_ms(), self._orderer.raft
+        node: dict[str, int | str | bool] = {
+            "name": self._me.name,
+            "pid": os.getpid(),
+            "role": raft.role.value,
+            "leader": raft.leader,
+            "term": raft.term,
+            "last_index": raft.log.last_index,
+            "durable_index": raft.persisted_index,
+            "commit_index": raft.commit_index,
+            "position": raft.log.next_sequence - 1,
+            "contact_ms": now_ms - raft.contact_ms,
+            "clock_offset_ns": self._orderer.clock.offset_ns,
+            "clock_jumps": self._orderer.clock.jumps,
+            "room_bytes": self._journal.room_bytes(),
+            "full": self._full,
+        }
+        reports = [(name, now_ms - heard_ms, body) for name, (heard_ms, body) in sorted(self._reports.items())]
+        positions = self._orderer.sessions.positions()
+        return NodeStatus(node, reports, {name: (at.incarnation, at.number) for name, at in positions.items()})
+
+
+def journal_directory(config: Config, name: str) -> Path:
+    """Where a node keeps its journal."""
+    return config.data_dir / name
+
+
+def read_all(journal: Journal) -> Iterator[Entry]:
+    """Every entry of a journal, in order."""
+    index = 1
+    while index <= journal.last_index:
+        for data in journal.read(index, REPLAY_BYTES):
+            yield decode_entry(data)
+            index += 1
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,148 @@
+"""What a node decides, without its sockets and files: consensus, the chain rule and time in one piece.
+
+    frames --take--> judged batches --propose--> entry --raft--> Duties
+                         |                                         |
+                         +--> answers (refused, not leader)        +--> `owed`: merged until fulfilled
+
+Rules:
+- A batch's digest is checked before it is accepted, and a sender's channels before that.
+- The table of senders follows the raft log entry by entry, in every role.
+- What waits for an entry is dropped with the lead: its senders resend it.
+"""
+
+from collections.abc import Callable
+
+from sequencer.clock import SequencedClock
+from sequencer.config import LimitsConfig
+from sequencer.envelope import Batch, split_batches, verify
+from sequencer.errors import EnvelopeError
+from sequencer.protocol import Answer, NotLeader, PositionOf, Refused
+from sequencer.raft import Duties, Message, Persisted, Propose, Raft, Role
+from sequencer.sessions import Position, Sessions, Verdict
+
+
+class Orderer:
+    """A node's pure part. `permitted` names the channels of a sender."""
+
+    def __init__(
+        self,
+        raft: Raft,
+        sessions: Sessions,
+        permitted: Callable[[str], frozenset[int]],
+        limits: LimitsConfig,
+    ) -> None:
+        self.raft = raft
+        self.sessions = sessions
+        self.clock = SequencedClock(raft.log.last_time_ns)
+        self.owed = Duties()
+        self._permitted = permitted
+        self._permissions: dict[str, frozenset[int]] = {}
+        self._limits = limits
+        self._waiting: list[Batch] = []
+        self._waiting_bytes = 0
+        self._pending: dict[str, Position] = {}
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether batches can be taken here."""
+        return self.raft.role is Role.LEADER
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next entry can take more batches."""
+        return len(self._waiting) < self._limits.entry_batches and self._waiting_bytes < self._limits.entry_bytes
+
+    # --- intake -------------------------------------------------------------------------------
+
+    def take(self, frame: bytes, served: Callable[[int], bool], leader_ingress: str) -> Answer | None:
+        """Judge the batches of a frame; the first that is not accepted is answered, the rest is judged on.
+
+        `served` tells whether a channel is served at the moment (a full disk serves only some).
+        """
+        if not self.is_leader:
+            return NotLeader(leader_ingress)
+        try:
+            batches = split_batches(frame)
+        except EnvelopeError:
+            return Refused("invalid", 0, "", 0, 0, b"")
+        answer: Answer | None = None
+        for batch in batches:
+            verdict = self._judge(batch, served)
+            if verdict != "accepted" and answer is None:
+                answer = self._refusal(batch, verdict)
+        return answer
+
+    def position(self, sender: str) -> PositionOf:
+        """A sender's committed position, as an answer."""
+        at = self.sessions.position(sender)
+        return PositionOf(sender, at.incarnation, at.number, at.digest)
+
+    def _judge(self, batch: Batch, served: Callable[[int], bool]) -> str:
+        if batch.channel and batch.channel not in self._channels(batch.sender):
+            return "not-permitted"
+        if not served(batch.channel):
+            return "full"
+        before = self._pending.get(batch.sender)
+        verdict = self.sessions.judge(batch, self._pending)
+        if verdict is not Verdict.ACCEPTED:
+            return verdict.value
+        if not batch.count or not verify(batch):
+            self._unjudge(batch.sender, before)
+            return "invalid"
+        self._waiting.append(batch)
+        self._waiting_bytes += len(batch.data)
+        return "accepted"
+
+    def _unjudge(self, sender: str, before: Position | None) -> None:
+        if before is None:
+            del self._pending[sender]
+        else:
+            self._pending[sender] = before
+
+    def _channels(self, sender: str) -> frozenset[int]:
+        channels = self._permissions.get(sender)
+        if channels is None:
+            if len(self._permissions) > 4096:
+                self._permissions.clear()
+            channels = self._permissions[sender] = self._permitted(sender)
+        return channels
+
+    def _refusal(self, batch: Batch, verdict: str) -> Refused:
+        at = self.sessions.position(batch.sender)
+        return Refused(verdict, batch.number, batch.sender, at.incarnation, at.number, at.digest)
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def propose(self, now_ms: int, wall_ns: int, monotonic_ns: int) -> None:
+        """Make one entry of all that waits."""
+        batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self._pending.clear()
+        if batches and self.is_leader:
+            self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)))
+
+    def step(self, now_ms: int, event: Message | Persisted | Propose | None = None) -> None:
+        """Step the consensus core, and add what it owes to `owed`."""
+        duties = self.raft.step(now_ms, event)
+        owed = self.owed
+        if duties.truncate_after is not None:
+            self._truncate(duties.truncate_after)
+        for entry in duties.entries:
+            self.sessions.append(entry.index, entry.batches() if entry.batch_count else [])
+            self.clock.follow(entry.time_ns)
+        if duties.committed:
+            self.sessions.commit(duties.committed[-1].index)
+        owed.ballot = duties.ballot or owed.ballot
+        owed.appends += duties.appends
+        owed.entries += duties.entries
+        owed.replies += duties.replies
+        owed.committed += duties.committed
+        if not self.is_leader and self._waiting:
+            self._waiting, self._waiting_bytes = [], 0
+            self._pending.clear()
+
+    def _truncate(self, index: int) -> None:
+        """Drop the tail behind `index`: what was owed to the journal, and what the table made of it."""
+        owed = self.owed
+        owed.truncate_after = index if owed.truncate_after is None else min(index, owed.truncate_after)
+        owed.entries = [entry for entry in owed.entries if entry.index <= index]
+        self.sessions.truncate(index)

@@ -1,0 +1,50 @@
+"""How commands print: a table for people, JSON for programs."""
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+class Format(str, Enum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+DataDir = Annotated[Path, typer.Option("--data", help="The venue's data directory.", show_default=True)]
+OutputFormat = Annotated[Format, typer.Option("-o", "--output", help="table or json.")]
+DEFAULT_DATA = Path("./data")
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, indented."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
+    """A table of these columns of the rows; numbers are set to the right."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        numeric = any(isinstance(row.get(column), int) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*[_cell(row.get(column, "")) for column in columns])
+    return made
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,39 @@
+"""Sends committed entries to whoever listens, and heartbeats when there is nothing to send.
+
+PUB drops for a subscriber that does not keep up, by design: no back-pressure comes from readers. They
+find the gap by number and ask a replayer.
+"""
+
+import zmq
+
+from sequencer.envelope import Entry, Heartbeat, encode_heartbeat
+from sequencer.sockets import bind, tune
+
+COPY_BYTES_MAX = 64 << 10
+"""Below this, copying a message is cheaper than sharing it."""
+
+
+class Publisher:
+    """One node's end of the stream."""
+
+    def __init__(
+        self, endpoint: str, *, heartbeat_ms: int, context: "zmq.Context[zmq.Socket[bytes]]", key: str
+    ) -> None:
+        self._heartbeat_ms = heartbeat_ms
+        self._sent_ms = 0
+        self._socket = tune(context.socket(zmq.PUB))
+        bind(self._socket, endpoint, key)
+
+    def publish(self, entry: Entry) -> None:
+        """Send one committed entry."""
+        self._socket.send(entry.data, copy=len(entry.data) < COPY_BYTES_MAX)
+
+    def beat(self, now_ms: int, beat: Heartbeat) -> None:
+        """Send a heartbeat when one is due."""
+        if now_ms - self._sent_ms >= self._heartbeat_ms:
+            self._sent_ms = now_ms
+            self._socket.send(encode_heartbeat(beat))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close(linger=0)

@@ -1,0 +1,27 @@
+"""Consensus over batches: the Raft paper's algorithm as a pure core.
+
+    step(now, input) --> duties:  persist the ballot, send, write entries, answer, publish
+
+No I/O, clock or randomness of its own: the same steps give the same duties.
+"""
+
+from sequencer.raft.core import Duties, Raft, Role, Timing
+from sequencer.raft.log import Log
+from sequencer.raft.messages import Append, Appended, AskVote, Message, Persisted, Propose, TimeoutNow, Transfer, Voted
+
+__all__ = [
+    "Append",
+    "Appended",
+    "AskVote",
+    "Duties",
+    "Log",
+    "Message",
+    "Persisted",
+    "Propose",
+    "Raft",
+    "Role",
+    "TimeoutNow",
+    "Timing",
+    "Transfer",
+    "Voted",
+]

@@ -1,0 +1,100 @@
+"""What the core knows of the log: every term's beginning, and the latest entries themselves.
+
+Entries older than the cache are read from the journal by the shell, which passes `fetch` in.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+
+from sequencer.envelope import NO_DIGEST, Entry, decode_entry
+
+CACHE_BYTES_MAX = 64 << 20
+
+
+class Log:
+    """Terms by index, the latest entries, and how the last entry ends."""
+
+    def __init__(self, fetch: Callable[[int, int], list[bytes]] | None = None) -> None:
+        self._fetch = fetch or (lambda _first, _bytes_max: [])
+        self._starts: list[int] = []
+        self._terms: list[int] = []
+        self._cache: dict[int, Entry] = {}
+        self._cache_bytes = 0
+        self.last_index = 0
+        self.last_time_ns = 0
+        self.next_sequence = 1
+        self.last_digest = NO_DIGEST
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], fetch: Callable[[int, int], list[bytes]] | None = None) -> "Log":
+        """A log that holds these entries."""
+        log = cls(fetch)
+        for entry in entries:
+            log.append(entry)
+        return log
+
+    @property
+    def last_term(self) -> int:
+        """The term of the last entry, 0 when there is none."""
+        return self._terms[-1] if self._terms else 0
+
+    def term_at(self, index: int) -> int:
+        """The term of the entry at `index`, 0 when there is none."""
+        if not 0 < index <= self.last_index:
+            return 0
+        return self._terms[bisect_right(self._starts, index) - 1]
+
+    def first_of_term_at(self, index: int) -> int:
+        """The first index of the term that the entry at `index` belongs to."""
+        return self._starts[bisect_right(self._starts, index) - 1]
+
+    def append(self, entry: Entry) -> None:
+        """Add the next entry."""
+        assert entry.index == self.last_index + 1, (entry.index, self.last_index)
+        assert entry.term >= self.last_term, (entry.term, self.last_term)
+        assert entry.first_sequence == self.next_sequence, (entry.first_sequence, self.next_sequence)
+        if entry.term != self.last_term:
+            self._starts.append(entry.index)
+            self._terms.append(entry.term)
+        self._cache[entry.index] = entry
+        self._cache_bytes += len(entry.data)
+        while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
+            oldest = next(iter(self._cache))
+            self._cache_bytes -= len(self._cache.pop(oldest).data)
+        self._end_with(entry)
+
+    def truncate_after(self, index: int) -> None:
+        """Drop all entries behind `index`."""
+        for gone in range(index + 1, self.last_index + 1):
+            entry = self._cache.pop(gone, None)
+            self._cache_bytes -= len(entry.data) if entry else 0
+        while self._starts and self._starts[-1] > index:
+            self._starts.pop()
+            self._terms.pop()
+        self.last_index, self.last_time_ns, self.next_sequence, self.last_digest = 0, 0, 1, NO_DIGEST
+        if index:
+            self._end_with(self._cache.get(index) or decode_entry(self._fetch(index, 1)[0]))
+
+    def entry(self, index: int) -> Entry | None:
+        """The entry at `index`, if it is still in memory."""
+        return self._cache.get(index)
+
+    def read(self, first: int, bytes_max: int) -> list[bytes]:
+        """Encoded entries from `first` on, at least one if there is one, up to about `bytes_max`."""
+        if first not in self._cache:
+            return self._fetch(first, bytes_max)
+        found: list[bytes] = []
+        size = 0
+        for index in range(first, self.last_index + 1):
+            data = self._cache[index].data
+            if found and size + len(data) > bytes_max:
+                break
+            found.append(data)
+            size += len(data)
+        return found
+
+    def _end_with(self, entry: Entry) -> None:
+        self.last_index = entry.index
+        self.last_time_ns = entry.time_ns
+        self.next_sequence = entry.next_sequence
+        self.last_digest = entry.digest

@@ -1,0 +1,111 @@
+"""Serves ranges of a node's log to any number of readers, in a process of its own.
+
+    journal files --read--> ROUTER --entries--> readers (Subscriber, Replay)
+    node's publisher --high-water mark--> what may be served: committed entries only
+
+A reader asks for one range at a time, so what is queued for it is bounded; a slow one waits for
+nobody, and nobody for it. The node does not notice.
+"""
+
+import msgspec
+import zmq
+
+from sequencer.client.stop import StopSignal
+from sequencer.config import Config
+from sequencer.envelope import ENTRY_MAGIC, HEARTBEAT_MAGIC, decode_heartbeat
+from sequencer.errors import JournalError
+from sequencer.journal import JournalReader
+from sequencer.node import journal_directory
+from sequencer.protocol import ENCODER, FETCHES, Fetched
+from sequencer.sockets import bind, tune
+
+FETCH_BYTES_MAX = 4 << 20
+TURN_REQUESTS = 64
+
+
+def run(config: Config, name: str, stop: StopSignal) -> None:
+    """Serve the log of the node `name` until asked to stop."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    replayer = None
+    try:
+        replayer = Replayer(config, name, context)
+        replayer.run(stop)
+    finally:
+        if replayer is not None:
+            replayer.close()
+        context.destroy(linger=0)
+
+
+class Replayer:
+    """A reader of the journal behind a socket."""
+
+    def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        node = config.node(name)
+        self.high_water = -1
+        """Index of the last committed entry known, -1 before the node has been heard."""
+        self._config = config
+        self._directory = journal_directory(config, name)
+        self._reader: JournalReader | None = None
+        self._requests = tune(context.socket(zmq.ROUTER))
+        bind(self._requests, node.replayer, f"nodes.{name}.replayer")
+        self._stream = tune(context.socket(zmq.SUB))
+        self._stream.subscribe(HEARTBEAT_MAGIC)
+        self._stream.subscribe(ENTRY_MAGIC)
+        self._stream.connect(node.publisher)
+
+    def run(self, stop: StopSignal) -> None:
+        """Serve until `stop`."""
+        poller = zmq.Poller()
+        poller.register(stop.fd, zmq.POLLIN)
+        poller.register(self._requests, zmq.POLLIN)
+        poller.register(self._stream, zmq.POLLIN)
+        while not stop.is_set:
+            poller.poll(1000)
+            self._watch_high_water()
+            self._serve()
+
+    def close(self) -> None:
+        """Let go of sockets and files."""
+        self._requests.close(linger=0)
+        self._stream.close(linger=0)
+        if self._reader is not None:
+            self._reader.close()
+
+    def _watch_high_water(self) -> None:
+        while True:
+            try:
+                data = self._stream.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            index = decode_heartbeat(data).index if data[:4] == HEARTBEAT_MAGIC else _index(data)
+            self.high_water = max(self.high_water, index)
+
+    def _serve(self) -> None:
+        for _ in range(TURN_REQUESTS):
+            try:
+                identity, frame = self._requests.recv_multipart(zmq.NOBLOCK)
+                fetch = FETCHES.decode(frame)
+            except zmq.Again:
+                return
+            except (ValueError, msgspec.DecodeError):
+                continue  # not our protocol
+            entries = self._read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
+            head = ENCODER.encode(Fetched(fetch.first_index, self.high_water))
+            try:
+                self._requests.send_multipart([identity, head, b"".join(entries)], zmq.NOBLOCK)
+            except zmq.Again:
+                continue  # its queue is full: it asks again
+
+    def _read(self, first_index: int, bytes_max: int) -> list[bytes]:
+        if not 0 < first_index <= self.high_water:
+            return []
+        if self._reader is None:
+            try:
+                self._reader = JournalReader(self._directory, self._config.cluster)
+            except JournalError:
+                return []  # the node has not created it yet
+        return self._reader.read(first_index, bytes_max, self.high_water)
+
+
+def _index(entry: bytes) -> int:
+    return int.from_bytes(entry[40:48], "little")

@@ -1,0 +1,138 @@
+"""The chain rule: every batch is in the log once, or its sender learns that it is not.
+
+    incarnation is the current one, number == last + 1, previous == last digest   ACCEPTED
+    number <= last, with the digest that was accepted                             DUPLICATE
+    number <= last, with another digest; or the right number on another chain     CONFLICT
+    number > last + 1, or an incarnation that nobody opened                       GAP
+    an incarnation that a newer one has replaced                                  FENCED
+
+Rules:
+- The table is a function of the log: `append` follows every entry that goes into it, `truncate` every
+  one that is dropped again, `commit` every one that can no longer be. There is no other input.
+- A batch is judged by the table with the uncommitted tail; what is told to anyone is committed.
+- A session is opened by a batch on the control channel with the next incarnation. It keeps the numbers.
+"""
+
+from collections import deque
+from enum import Enum
+
+import msgspec
+
+from sequencer.envelope import CONTROL, NO_DIGEST, Batch
+
+DIGESTS_REMEMBERED = 4096
+"""How far back, per sender, a repeated number is compared with what was accepted under it."""
+
+
+class Verdict(Enum):
+    """What the chain rule says of a batch."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    GAP = "gap"
+    FENCED = "fenced"
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """How far a sender has come: its incarnation, the last accepted number and its digest."""
+
+    incarnation: int = 0
+    number: int = 0
+    digest: bytes = NO_DIGEST
+
+
+_START = Position()
+
+
+class _Step(msgspec.Struct, frozen=True, gc=False):
+    """One batch's change of the table, kept until it is committed or undone."""
+
+    index: int
+    sender: str
+    before: Position
+    after: Position
+
+
+class Sessions:
+    """The table of senders, with and without the uncommitted tail of the log."""
+
+    def __init__(self) -> None:
+        self._accepted: dict[str, Position] = {}
+        self._committed: dict[str, Position] = {}
+        self._tail: deque[_Step] = deque()
+        self._recent: dict[str, dict[int, bytes]] = {}
+
+    def position(self, sender: str) -> Position:
+        """The sender's last *committed* position."""
+        return self._committed.get(sender, _START)
+
+    def positions(self) -> dict[str, Position]:
+        """All senders' committed positions, by name."""
+        return dict(sorted(self._committed.items()))
+
+    def judge(self, batch: Batch, pending: dict[str, Position]) -> Verdict:
+        """Apply the chain rule to a batch behind the log and `pending`; accepted ones move `pending` on.
+
+        `pending` holds the positions of batches that were accepted but are in no entry yet.
+        """
+        at = pending.get(batch.sender) or self._accepted.get(batch.sender, _START)
+        verdict = self._opening(batch, at) if batch.channel == CONTROL else self._following(batch, at)
+        if verdict is Verdict.ACCEPTED:
+            pending[batch.sender] = _after(batch, at)
+        return verdict
+
+    def append(self, index: int, batches: list[Batch]) -> None:
+        """Follow an entry that was appended to the log."""
+        for batch in batches:
+            before = self._accepted.get(batch.sender, _START)
+            after = _after(batch, before)
+            self._accepted[batch.sender] = after
+            self._tail.append(_Step(index, batch.sender, before, after))
+            if batch.channel != CONTROL:
+                self._remember(batch)
+
+    def commit(self, index: int) -> None:
+        """Make everything up to `index` final."""
+        tail = self._tail
+        while tail and tail[0].index <= index:
+            step = tail.popleft()
+            self._committed[step.sender] = step.after
+
+    def truncate(self, index: int) -> None:
+        """Undo everything behind `index`, newest first."""
+        while self._tail and self._tail[-1].index > index:
+            step = self._tail.pop()
+            self._accepted[step.sender] = step.before
+            if step.after.number > step.before.number:
+                self._recent[step.sender].pop(step.after.number, None)
+
+    def _opening(self, batch: Batch, at: Position) -> Verdict:
+        if batch.incarnation == at.incarnation + 1:
+            return Verdict.ACCEPTED
+        return Verdict.GAP if batch.incarnation > at.incarnation else Verdict.FENCED
+
+    def _following(self, batch: Batch, at: Position) -> Verdict:
+        if batch.incarnation != at.incarnation:
+            return Verdict.GAP if batch.incarnation > at.incarnation else Verdict.FENCED
+        if batch.number > at.number + 1:
+            return Verdict.GAP
+        if batch.number == at.number + 1:
+            return Verdict.ACCEPTED if batch.previous == at.digest else Verdict.CONFLICT
+        return self._repeated(batch, at)
+
+    def _repeated(self, batch: Batch, at: Position) -> Verdict:
+        """A number at or below the last; one too old to be remembered passes for a duplicate."""
+        known = at.digest if batch.number == at.number else self._recent.get(batch.sender, {}).get(batch.number)
+        return Verdict.DUPLICATE if known is None or known == batch.digest else Verdict.CONFLICT
+
+    def _remember(self, batch: Batch) -> None:
+        recent = self._recent.setdefault(batch.sender, {})
+        recent[batch.number] = batch.digest
+        recent.pop(batch.number - DIGESTS_REMEMBERED, None)
+
+
+def _after(batch: Batch, at: Position) -> Position:
+    if batch.channel == CONTROL:
+        return Position(batch.incarnation, at.number, at.digest)
+    return Position(at.incarnation, batch.number, batch.digest)

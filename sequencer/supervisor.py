@@ -1,0 +1,163 @@
+"""Starts a venue's processes on one host, starts again what ends, and stops all of them.
+
+    venue.toml [[nodes]]     --> node NAME, replayer NAME
+    venue.toml [processes]   --> sequencer COMMAND --data DIR
+
+Rules:
+- A process that ends is started again, after a pause that doubles while it keeps ending.
+- Stopping goes backwards: who submits goes before who orders. Nobody is killed who stops in time.
+- The supervisor holds no state: when it is killed, the venue trades on, and `down` finds the rest.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from sequencer.config import Config
+from sequencer.errors import RunningError
+from sequencer.process import running
+
+NAME = "supervisor"
+PAUSE_S = 0.2
+PAUSE_S_MAX = 5.0
+STEADY_S = 10.0
+"""Who has run for so long has started well: the pause begins anew."""
+STOP_S = 10.0
+
+
+class _Child(msgspec.Struct):
+    name: str
+    command: list[str]
+    process: "subprocess.Popen[bytes] | None" = None
+    started_s: float = 0.0
+    pause_s: float = PAUSE_S
+    due_s: float = 0.0
+    restarts: int = -1
+
+
+class Supervisor:
+    """The children of one `sequencer up`."""
+
+    def __init__(self, config: Config) -> None:
+        self._data_dir = config.data_dir
+        self._children = [_Child(name, command) for name, command in commands(config)]
+        self._logs = config.data_dir / "logs"
+
+    def start(self) -> None:
+        """Start all. Raises RunningError when processes of an earlier start are still there."""
+        left = {name: pid for name, pid in running(self._data_dir).items() if name != NAME}
+        if left:
+            listed = ", ".join(f"{name} (pid {pid})" for name, pid in left.items())
+            raise RunningError(
+                f"processes of an earlier start still run: {listed}; `sequencer down --data {self._data_dir}` stops them"
+            )
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for child in self._children:
+            self._launch(child)
+
+    def tend(self) -> None:
+        """Start again what has ended. Call it a few times a second."""
+        now_s = time.monotonic()
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                child.process = None
+                child.pause_s = PAUSE_S if now_s - child.started_s > STEADY_S else min(child.pause_s * 2, PAUSE_S_MAX)
+                child.due_s = now_s + child.pause_s
+            if child.process is None and now_s >= child.due_s:
+                self._launch(child)
+
+    @property
+    def restarts(self) -> dict[str, int]:
+        """How often each child was started again."""
+        return {child.name: child.restarts for child in self._children}
+
+    def add(self, name: str, command: list[str]) -> None:
+        """Start one more child, that is not in the configuration."""
+        child = _Child(name, command)
+        self._children.append(child)
+        self._launch(child)
+
+    def log_tail(self, name: str, lines: int = 5) -> str:
+        """The last lines that a child printed."""
+        try:
+            return "\n".join((self._logs / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """Ask the children to stop, last started first; end who does not within STOP_S."""
+        nodes = [child for child in self._children if child.command[0] in ("node", "replayer")]
+        others = [child for child in self._children if child not in nodes]
+        deadline_s = time.monotonic() + STOP_S
+        for group in (others[::-1], nodes[::-1]):
+            living = [child.process for child in group if child.process is not None]
+            for process in living:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+            for process in living:
+                _await(process, deadline_s)
+        for child in self._children:
+            child.process = None
+
+    def _launch(self, child: _Child) -> None:
+        child.started_s = time.monotonic()
+        child.restarts += 1
+        with (self._logs / f"{child.name}.log").open("ab") as log:
+            child.process = subprocess.Popen(
+                [sys.executable, "-m", "sequencer", *child.command, "--data", str(self._data_dir)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def commands(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """Name and command of every process of the venue, in the order of their start."""
+    for node in config.nodes:
+        yield node.name, ["node", node.name]
+        yield f"{node.name}-replayer", ["replayer", node.name]
+    for name, process in config.processes.items():
+        yield name, process.command
+
+
+def stop_all(data_dir: Path, patience_s: float = 2 * STOP_S) -> dict[str, int]:
+    """Stop every process of the venue on this host, whoever started it; return what was stopped."""
+    found = running(data_dir)
+    if NAME in found:
+        _ask(found[NAME], signal.SIGTERM)
+        _until_gone(data_dir, {NAME}, patience_s)
+    left = running(data_dir)
+    for pid in left.values():
+        _ask(pid, signal.SIGTERM)
+    _until_gone(data_dir, set(left), patience_s)
+    for pid in running(data_dir).values():
+        _ask(pid, signal.SIGKILL)
+    return found
+
+
+def _until_gone(data_dir: Path, names: set[str], patience_s: float) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while names & set(running(data_dir)) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+
+
+def _ask(pid: int, signum: signal.Signals) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return
+
+
+def _await(process: "subprocess.Popen[bytes]", deadline_s: float) -> None:
+    try:
+        process.wait(max(0.0, deadline_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
