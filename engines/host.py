@@ -101,9 +101,7 @@ class Replica:
         events: list[Message] = []
         for run in runs(batches, self.machine.reads):
             if run.reason:
-                events += self.machine.reject(
-                    entry.time_ns, run.first_sequence, run.channel, run.count, run.reason
-                )
+                events += self.machine.reject(entry.time_ns, run.first_sequence, run.channel, run.count, run.reason)
             else:
                 events += self.machine.apply(entry.time_ns, run.first_sequence, run.channel, run.messages)
         made = self._seal(events, entry.first_sequence)

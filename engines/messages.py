@@ -251,7 +251,7 @@ class CreditDecisions(Message, tag=40):
 
     first_sequence: int
     count: int
-    refused: list[tuple[int, int]] = []  # noqa: RUF012 - msgspec copies it
+    refused: list[tuple[int, int]] = []
 
 
 class ClientRegistered(Message, tag=41):

@@ -75,7 +75,8 @@ def create(data_dir: Path, nodes: int | None = None) -> Config:
     config = Config.load(data_dir)
     if nodes is not None and nodes != len(config.nodes):
         raise ConfigError(
-            f"{path} has {len(config.nodes)} nodes, --nodes asks for {nodes}: leave --nodes out, or choose another --data"
+            f"{path} has {len(config.nodes)} nodes, --nodes asks for {nodes}: leave --nodes out, or choose another "
+            "--data directory"
         )
     return config
 
@@ -84,9 +85,7 @@ def _write(path: Path, nodes: int) -> None:
     if nodes not in NODE_COUNTS:
         raise ConfigError(f"--nodes: expected {', '.join(map(str, NODE_COUNTS))}, got {nodes}")
     ports = free_ports()
-    text = _HEAD.format(
-        cluster=os.urandom(16).hex(), order=next(ports), marketdata=next(ports), updates=next(ports)
-    )
+    text = _HEAD.format(cluster=os.urandom(16).hex(), order=next(ports), marketdata=next(ports), updates=next(ports))
     text += "".join(_NODE.format(name=f"node-{number}") for number in range(1, nodes + 1)) + _PROCESSES
     try:
         (path.parent / "run").mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
 """What an operator can ask and do; each function acts and returns values, printing is the CLI's.
 
-    status --AskStatus--> every node --> its own state, and what all processes reported to it
+status --AskStatus--> every node --> its own state, and what all processes reported to it
 """
 
 import time

@@ -44,9 +44,14 @@ PROCESS_COLUMNS = ("name", "role", "pid", "position", "lag", "state")
 
 
 def main() -> None:
-    """Run the command line; errors of the world end with one clear line and a non-zero exit code."""
-    for point in sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name):
-        point.load()(app)
+    """Run the command line; errors of the world end with one clear line and a non-zero exit code.
+
+    A command of our own loads no other package: the ordering process holds no application code.
+    """
+    own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    if len(sys.argv) < 2 or sys.argv[1] not in own | {"log"}:
+        for point in sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name):
+            point.load()(app)
     try:
         app()
     except KeyboardInterrupt:

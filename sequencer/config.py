@@ -83,8 +83,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     venue: Venue
     nodes: list[NodeConfig]
     channels: dict[str, list[int]]
-    endpoints: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
-    processes: dict[str, ProcessConfig] = {}  # noqa: RUF012
+    endpoints: dict[str, str] = {}
+    processes: dict[str, ProcessConfig] = {}
     journal: JournalConfig = JournalConfig()
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -96,7 +96,8 @@ _sender_names: dict[bytes, str] = {}
 class Batch(msgspec.Struct, gc=False, eq=False):
     """Messages that one sender submitted together: the unit of exactly-once.
 
-    `data` is the whole encoded batch. `first_sequence` is 0 until the batch is part of an entry.
+    `data` is the whole encoded batch: its own bytes, or a view of the frame that it came in.
+    `first_sequence` is 0 until the batch is part of an entry.
     """
 
     sender: str
@@ -107,7 +108,7 @@ class Batch(msgspec.Struct, gc=False, eq=False):
     cause: int
     previous: bytes
     digest: bytes
-    data: bytes
+    data: bytes | memoryview
     first_sequence: int = 0
 
     @property
@@ -217,7 +218,7 @@ def split_batches(data: bytes | memoryview) -> list[Batch]:
             raise EnvelopeError(f"batch {number} announces {length} bytes of payload, {end - offset} bytes are left")
         sender = _sender_names.get(raw) or _sender_name(raw)
         batches.append(
-            Batch(sender, incarnation, channel, count, number, cause, previous, digest, bytes(view[offset:stop]))
+            Batch(sender, incarnation, channel, count, number, cause, previous, digest, view[offset:stop])
         )
         offset = stop
     return batches
@@ -298,9 +299,7 @@ def split_entries(data: bytes) -> list[Entry]:
 def encode_heartbeat(beat: Heartbeat) -> bytes:
     """The 64 bytes of a heartbeat."""
     flags = _STALE if beat.stale else 0
-    body = struct.pack(
-        "<16sQQQQQ", beat.cluster, beat.term, beat.index, beat.next_sequence, beat.contact_ms, flags
-    )
+    body = struct.pack("<16sQQQQQ", beat.cluster, beat.term, beat.index, beat.next_sequence, beat.contact_ms, flags)
     return HEARTBEAT_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
 
 

@@ -42,11 +42,13 @@ def _entries_in_files(config: Config, first_index: int) -> Iterator[Entry]:
         raise ConfigError(f"{config.data_dir} holds no journal of a node: nothing has been sequenced there")
     readers = [JournalReader(path, config.cluster) for path in directories.values()]
     try:
+        for reader in readers:
+            reader.refresh()
         reader = max(readers, key=lambda reader: reader.last_index)
         limit = reader.last_index if len(config.nodes) == 1 else reader.commit_index
         index = first_index
         while index <= limit:
-            for data in reader.read(index, READ_BYTES, limit):
+            for data in reader.read(index, limit, READ_BYTES):
                 yield decode_entry(data)
                 index += 1
     finally:
@@ -64,8 +66,8 @@ def info(config: Config) -> list[dict[str, Any]]:
                 "segments": report.segments,
                 "entries": report.entries,
                 "last_index": report.last_index,
-                "last_sequence": report.last_sequence,
-                "bytes": report.bytes,
+                "commit_index": report.commit_index,
+                "last_digest": report.last_digest.hex()[:16],
             }
         )
     return rows
@@ -81,7 +83,8 @@ def verify_journals(config: Config) -> list[dict[str, Any]]:
                 "groups": report.groups,
                 "entries": report.entries,
                 "last_index": report.last_index,
-                "problem": report.problem,
+                "torn_bytes": report.torn_bytes,
+                "problem": report.problem or ("its last group is suspect" if report.suspect else ""),
             }
         )
     return rows

@@ -60,7 +60,7 @@ class Node:
         directory = journal_directory(config, name)
         self._journal = Journal.open(directory, config.cluster, segment_bytes=config.journal.segment_bytes)
         try:
-            self._ballot = Ballot.load(directory, name, config.cluster)
+            self._directory = directory
             self._refuse_suspect()
             self._orderer = self._recover()
             self._open_sockets(context)
@@ -118,13 +118,14 @@ class Node:
         for entry in read_all(journal):
             log.append(entry)
             sessions.append(entry.index, entry.batches())
+        ballot = Ballot.load(self._directory, self._me.name, config.cluster)
         raft = Raft(
             self._me.name,
             [node.name for node in config.nodes],
             cluster=config.cluster,
             log=log,
-            term=self._ballot.term,
-            voted_for=self._ballot.voted_for,
+            term=ballot.term if ballot else 0,
+            voted_for=(ballot.voted_for or "") if ballot else "",
             commit_index=min(journal.commit_index, log.last_index),
             timing=Timing(config.timing.election_ms, config.timing.heartbeat_ms),
             seed=int.from_bytes(os.urandom(8), "little"),
@@ -217,7 +218,8 @@ class Node:
         orderer = self._orderer
         owed, orderer.owed = orderer.owed, Duties()
         if owed.ballot is not None:
-            self._ballot.save(*owed.ballot)
+            term, voted_for = owed.ballot
+            Ballot(term, voted_for or None, self._me.name, self._config.cluster).save(self._directory)
         self._send_peers(owed.appends)
         if owed.truncate_after is not None and owed.truncate_after < self._journal.last_index:
             self._journal.truncate_after(owed.truncate_after)
@@ -261,7 +263,7 @@ class Node:
 
     def _heartbeat(self, now_ms: int) -> Heartbeat:
         raft = self._orderer.raft
-        contact_ms = now_ms - raft.contact_ms
+        contact_ms = max(0, now_ms - raft.contact_ms)
         last = raft.log.entry(raft.published_index)
         sequence = last.next_sequence if last else (1 if raft.published_index == 0 else 0)
         stale = contact_ms > 4 * self._config.timing.election_ms

@@ -10,7 +10,7 @@ Rules:
 - What waits for an entry is dropped with the lead: its senders resend it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
@@ -85,7 +85,7 @@ class Orderer:
         before = self._pending.get(batch.sender)
         verdict = self.sessions.judge(batch, self._pending)
         if verdict is not Verdict.ACCEPTED:
-            return verdict.value
+            return str(verdict.value)
         if not batch.count or not verify(batch):
             self._unjudge(batch.sender, before)
             return "invalid"
@@ -118,16 +118,25 @@ class Orderer:
         batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._pending.clear()
         if batches and self.is_leader:
-            self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)))
+            self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)), batches)
 
-    def step(self, now_ms: int, event: Message | Persisted | Propose | None = None) -> None:
-        """Step the consensus core, and add what it owes to `owed`."""
+    def step(
+        self,
+        now_ms: int,
+        event: Message | Persisted | Propose | None = None,
+        proposed: Sequence[Batch] | None = None,
+    ) -> None:
+        """Step the consensus core, and add what it owes to `owed`.
+
+        `proposed` are the batches of the one entry that this step makes, if it makes one: they need not
+        be read out of it again.
+        """
         duties = self.raft.step(now_ms, event)
         owed = self.owed
         if duties.truncate_after is not None:
             self._truncate(duties.truncate_after)
         for entry in duties.entries:
-            self.sessions.append(entry.index, entry.batches() if entry.batch_count else [])
+            self.sessions.append(entry.index, entry.batches() if proposed is None else proposed)
             self.clock.follow(entry.time_ns)
         if duties.committed:
             self.sessions.commit(duties.committed[-1].index)

@@ -1,7 +1,7 @@
 """How commands print: a table for people, JSON for programs."""
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """What `-o` takes."""
 
     TABLE = "table"

@@ -1,7 +1,7 @@
 """One process of a venue on this host: its name is taken by a lock, and the lock tells its pid.
 
-    DIR/run/NAME.lock   held while NAME runs; its text is the pid
-    DIR/logs/NAME.log   what a process started by `sequencer up` printed
+DIR/run/NAME.lock   held while NAME runs; its text is the pid
+DIR/logs/NAME.log   what a process started by `sequencer up` printed
 """
 
 import fcntl
@@ -32,7 +32,8 @@ def claim(data_dir: Path, name: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunningError(
-                f"{name} of {data_dir} runs already (pid {_read_pid(path)}): `sequencer down --data {data_dir}` stops it"
+                f"{name} of {data_dir} runs already (pid {_read_pid(path)}): "
+                f"`sequencer down --data {data_dir}` stops it"
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -9,9 +9,6 @@ import zmq
 from sequencer.envelope import Entry, Heartbeat, encode_heartbeat
 from sequencer.sockets import bind, tune
 
-COPY_BYTES_MAX = 64 << 10
-"""Below this, copying a message is cheaper than sharing it."""
-
 
 class Publisher:
     """One node's end of the stream."""
@@ -26,7 +23,7 @@ class Publisher:
 
     def publish(self, entry: Entry) -> None:
         """Send one committed entry."""
-        self._socket.send(entry.data, copy=len(entry.data) < COPY_BYTES_MAX)
+        self._socket.send(entry.data)
 
     def beat(self, now_ms: int, beat: Heartbeat) -> None:
         """Send a heartbeat when one is due."""

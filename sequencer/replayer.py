@@ -104,7 +104,7 @@ class Replayer:
                 self._reader = JournalReader(self._directory, self._config.cluster)
             except JournalError:
                 return []  # the node has not created it yet
-        return self._reader.read(first_index, bytes_max, self.high_water)
+        return self._reader.read(first_index, self.high_water, bytes_max)
 
 
 def _index(entry: bytes) -> int:

@@ -14,6 +14,7 @@ Rules:
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -82,7 +83,7 @@ class Sessions:
             pending[batch.sender] = _after(batch, at)
         return verdict
 
-    def append(self, index: int, batches: list[Batch]) -> None:
+    def append(self, index: int, batches: Sequence[Batch]) -> None:
         """Follow an entry that was appended to the log."""
         for batch in batches:
             before = self._accepted.get(batch.sender, _START)

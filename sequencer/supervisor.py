@@ -55,7 +55,8 @@ class Supervisor:
         if left:
             listed = ", ".join(f"{name} (pid {pid})" for name, pid in left.items())
             raise RunningError(
-                f"processes of an earlier start still run: {listed}; `sequencer down --data {self._data_dir}` stops them"
+                f"processes of an earlier start still run: {listed}; "
+                f"`sequencer down --data {self._data_dir}` stops them"
             )
         self._logs.mkdir(parents=True, exist_ok=True)
         for child in self._children:

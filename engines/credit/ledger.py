@@ -4,8 +4,8 @@
 
                reserve                use                 settle
         free ----------> reserved ----------> used ----------------> free
-          ^                  |      (the rest) |
-          +------ release ---+<----------------+
+          ^                  |      (at the trade's price)
+          +---- release -----+
 
 Rules
 - A reservation is keyed by the sequence number of its command, and holds that command's worst case
@@ -13,13 +13,13 @@ Rules
 - The worst case of a buy is its price x quantity. That of a sell is the band's upper price x quantity,
   or its own price where that is higher or where there is no band. A replace does not say which way its
   order trades, so it reserves what a sell would, which is never too little.
-- Only `limit`, `reserved` and `used` are kept; `free` is what remains. It goes below zero where a limit
-  is set below what is reserved and used, and where a sell trades above what it reserved: that is, without
-  a band, or where the band moved up after it was authorized. New orders are refused until it is positive.
+- `free` may go below zero: where a limit is set below what is reserved and used, and where a sell trades
+  above what it reserved, that is, without a band or where the band moved up after it was authorized. New
+  orders are refused until it is enough again.
 - Each currency is counted in its smallest unit so far: 2 decimals at first, more once an instrument or an
   amount needs them, and then everything in that currency is multiplied. Nothing is ever rounded.
 - Sequence numbers that the ledger does not know are ignored: they belong to orders that were refused, or
-  to another shard's clients. So is what no matching engine can mean (a trade of nothing, a negative tick).
+  to another shard's clients. So is what no matching engine can mean (a trade of nothing, a negative price).
 - A known instrument keeps its value for ever; only its band moves.
 """
 
@@ -34,51 +34,62 @@ NAME_CHARS_MAX: Final = 64
 DECIMALS_MAX: Final = 18
 DECIMALS_FIRST: Final = 2
 
-_BUY: Final = int(Side.BUY)
-_SELL: Final = int(Side.SELL)
+BUY: Final = int(Side.BUY)
+SELL: Final = int(Side.SELL)
 _DEL, _C1_LAST, _SEPARATORS = "\x7f", "\x9f", "\u2028\u2029"
 
 
+class Account(msgspec.Struct, gc=False, eq=False):
+    """One client."""
+
+    account_id: int
+    name: str
+    blocked: bool = False
+
+
+class Holding(msgspec.Struct, gc=False, eq=False):
+    """One account's credit in one currency, in the currency's smallest unit; the rest is reserved."""
+
+    account: Account
+    limit: int = 0
+    free: int = 0
+    used: int = 0
+
+
+class Currency(msgspec.Struct, gc=False, eq=False):
+    """The smallest unit, 10^-decimals, and who holds credit in it, by account id."""
+
+    decimals: int
+    holdings: dict[int, Holding]
+
+
 class Instrument(msgspec.Struct, gc=False, eq=False):
-    """What a trade of one tick x one lot is worth, in the smallest unit of the currency."""
+    """`value` is that of one tick x one lot, in the smallest unit of the currency."""
 
     instrument_id: int
-    currency: str
+    currency_name: str
+    holdings: dict[int, Holding]
     value: int
     band_high: int
 
 
-class Holding(msgspec.Struct, gc=False, eq=False):
-    """One account's credit in one currency, in the smallest unit of the currency."""
-
-    account_id: int
-    limit: int = 0
-    reserved: int = 0
-    used: int = 0
-
-
-class Account(msgspec.Struct, gc=False, eq=False):
-    """One client: its holdings by currency."""
-
-    name: str
-    blocked: bool
-    holdings: dict[str, Holding]
-
-
 class Reservation(msgspec.Struct, gc=False, eq=False):
-    """What one command could still cost: `price` ticks for each of `lots` lots."""
+    """What one command could still cost, for the `lots` lots that have not traded.
+
+    The cost is kept beside the lots because most reservations are released whole, by a cancel.
+    """
 
     holding: Holding
     instrument: Instrument
     side: int
-    price: int
     lots: int
+    cost: int
 
 
 class State(msgspec.Struct, array_like=True):
     """A whole ledger as sorted lists: equal ledgers are equal States.
 
-    Amounts may exceed 64 bits and are decimal strings. What is reserved follows from the reservations.
+    Amounts may exceed 64 bits and are decimal strings. What is free follows from the reservations.
     """
 
     names: list[str]
@@ -86,18 +97,22 @@ class State(msgspec.Struct, array_like=True):
     currencies: list[tuple[str, int]]
     instruments: list[tuple[int, str, str, int]]
     holdings: list[tuple[int, str, str, str]]
-    reservations: list[tuple[int, int, int, int, int, int]]
+    reservations: list[tuple[int, int, int, int, int, str]]
 
 
 class Ledger:
-    """Accounts, instruments and reservations of one credit shard."""
+    """Accounts, instruments and reservations of one credit shard.
+
+    `instruments` by id and `reservations` by sequence number are open to the machine, whose loop over a run
+    reserves in place.
+    """
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self._accounts: dict[int, Account] = {}
-        self._decimals: dict[str, int] = {}
-        self._instruments: dict[int, Instrument] = {}
-        self._reservations: dict[int, Reservation] = {}
+        self._currencies: dict[str, Currency] = {}
+        self.instruments: dict[int, Instrument] = {}
+        self.reservations: dict[int, Reservation] = {}
 
     # --- clients ------------------------------------------------------------------------------
 
@@ -106,8 +121,7 @@ class Ledger:
         if not is_name(name):
             return Reason.INVALID_TERMS
         account_id = self._ids.setdefault(name, len(self._ids) + 1)
-        if account_id not in self._accounts:
-            self._accounts[account_id] = Account(name, False, {})
+        self._accounts.setdefault(account_id, Account(account_id, name))
         return account_id
 
     def block(self, account_id: int, *, blocked: bool) -> Reason | None:
@@ -120,143 +134,142 @@ class Ledger:
 
     # --- instruments and currencies -------------------------------------------------------------
 
-    def set_instrument(self, instrument_id: int, currency: str, value: Money, band_high: int) -> None:
+    def set_instrument(self, instrument_id: int, currency_name: str, value: Money, band_high: int) -> None:
         """Learn what one tick x one lot is worth, or move the band of a known instrument."""
-        known = self._instruments.get(instrument_id)
+        known = self.instruments.get(instrument_id)
         if known is not None:
             known.band_high = band_high
             return
-        minor = value.scaled(self._refine(currency, value.decimals))
-        self._instruments[instrument_id] = Instrument(instrument_id, currency, minor, band_high)
+        currency = self._refined(currency_name, value.decimals)
+        minor = value.scaled(currency.decimals)
+        self.instruments[instrument_id] = Instrument(instrument_id, currency_name, currency.holdings, minor, band_high)
 
-    def _refine(self, currency: str, decimals: int) -> int:
-        """Count the currency in units of at most 10^-decimals. Returns the decimals that it has then."""
-        known = self._decimals.setdefault(currency, DECIMALS_FIRST)
-        if decimals <= known:
-            return known
-        self._decimals[currency] = decimals
-        factor = 10 ** (decimals - known)
-        for instrument in self._instruments.values():
-            if instrument.currency == currency:
-                instrument.value *= factor
-        for account in self._accounts.values():
-            holding = account.holdings.get(currency)
-            if holding is not None:
+    def _refined(self, name: str, decimals: int) -> Currency:
+        """The currency, counted in units of at most 10^-decimals from now on."""
+        currency = self._currencies.setdefault(name, Currency(DECIMALS_FIRST, {}))
+        factor = 10 ** max(0, decimals - currency.decimals)
+        if factor > 1:
+            currency.decimals = decimals
+            for instrument in self.instruments.values():
+                if instrument.currency_name == name:
+                    instrument.value *= factor
+            for holding in currency.holdings.values():
                 holding.limit *= factor
-                holding.reserved *= factor
+                holding.free *= factor
                 holding.used *= factor
-        return decimals
+            for kept in self.reservations.values():
+                if kept.instrument.currency_name == name:
+                    kept.cost *= factor
+        return currency
 
     # --- limits ---------------------------------------------------------------------------------
 
-    def set_limit(self, account_id: int, currency: str, amount: int, decimals: int) -> Money | Reason:
+    def set_limit(self, account_id: int, currency_name: str, amount: int, decimals: int) -> Money | Reason:
         """Set a limit of 0 or more. Returns the limit as it is now, or why it was refused."""
-        refused = self._check(account_id, currency, decimals)
+        refused = self._check(account_id, currency_name, decimals)
         if refused is not None:
             return refused
-        return self._put_limit(account_id, currency, normalised(amount, decimals))
+        return self._put_limit(account_id, currency_name, normalised(amount, decimals))
 
-    def adjust_limit(self, account_id: int, currency: str, amount: int, decimals: int) -> Money | Reason:
+    def adjust_limit(self, account_id: int, currency_name: str, amount: int, decimals: int) -> Money | Reason:
         """Raise or lower a limit, to 0 at least. Returns the limit as it is now, or why it was refused."""
-        refused = self._check(account_id, currency, decimals)
+        refused = self._check(account_id, currency_name, decimals)
         if refused is not None:
             return refused
-        holding = self._accounts[account_id].holdings.get(currency)
-        limit = Money(holding.limit, self._decimals[currency]) if holding else Money(0, 0)
-        return self._put_limit(account_id, currency, added(limit, Money(amount, decimals)))
+        currency = self._currencies.get(currency_name)
+        holding = currency.holdings.get(account_id) if currency else None
+        limit = Money(holding.limit, currency.decimals) if currency and holding else Money(0, 0)
+        return self._put_limit(account_id, currency_name, added(limit, Money(amount, decimals)))
 
-    def settle(self, account_id: int, currency: str, amount: int, decimals: int) -> Money | Reason:
+    def settle(self, account_id: int, currency_name: str, amount: int, decimals: int) -> Money | Reason:
         """Free a part of what is used. Returns the amount freed, or why it was refused."""
-        refused = self._check(account_id, currency, decimals)
+        refused = self._check(account_id, currency_name, decimals)
         if refused is not None:
             return refused
-        holding = self._accounts[account_id].holdings.get(currency)
+        currency = self._currencies.get(currency_name)
+        holding = currency.holdings.get(account_id) if currency else None
         freed = normalised(amount, decimals)
-        if holding is None or not 0 < freed.amount <= INT_MAX:
+        if currency is None or holding is None or not 0 < freed.amount <= INT_MAX:
             return Reason.INVALID_AMOUNT
-        used = added(Money(holding.used, self._decimals[currency]), Money(-freed.amount, freed.decimals))
-        if used.amount < 0:
+        left = added(Money(holding.used, currency.decimals), Money(-freed.amount, freed.decimals))
+        if left.amount < 0:
             return Reason.INVALID_AMOUNT
-        holding.used = used.scaled(self._refine(currency, used.decimals))
+        minor = freed.scaled(self._refined(currency_name, freed.decimals).decimals)
+        holding.used -= minor
+        holding.free += minor
         return freed
 
-    def _check(self, account_id: int, currency: str, decimals: int) -> Reason | None:
+    def _check(self, account_id: int, currency_name: str, decimals: int) -> Reason | None:
         if account_id not in self._accounts:
             return Reason.UNKNOWN_CLIENT
-        if not is_name(currency):
+        if not is_name(currency_name):
             return Reason.INVALID_TERMS
         return None if 0 <= decimals <= DECIMALS_MAX else Reason.INVALID_AMOUNT
 
-    def _put_limit(self, account_id: int, currency: str, limit: Money) -> Money | Reason:
+    def _put_limit(self, account_id: int, currency_name: str, limit: Money) -> Money | Reason:
         if not 0 <= limit.amount <= INT_MAX:
             return Reason.INVALID_AMOUNT
-        holdings = self._accounts[account_id].holdings
-        decimals = self._refine(currency, limit.decimals)
-        holdings.setdefault(currency, Holding(account_id)).limit = limit.scaled(decimals)
+        currency = self._refined(currency_name, limit.decimals)
+        holding = currency.holdings.setdefault(account_id, Holding(self._accounts[account_id]))
+        minor = limit.scaled(currency.decimals)
+        holding.free += minor - holding.limit
+        holding.limit = minor
         return limit
 
     # --- reservations -----------------------------------------------------------------------------
 
-    def reserve(self, sequence: int, order: NewOrder | ReplaceOrder, side: int) -> Reason | None:
-        """Reserve a command's worst case, if it is in order and covered. Returns why not, or None."""
+    def refusal(self, order: NewOrder | ReplaceOrder, side: int) -> Reason:
+        """The first thing that is wrong with a command that cannot be authorized."""
         account = self._accounts.get(order.client_id)
         if account is None:
             return Reason.NO_CREDIT
         if account.blocked:
             return Reason.CLIENT_BLOCKED
-        instrument = self._instruments.get(order.instrument_id)
-        if instrument is None:
+        if order.instrument_id not in self.instruments:
             return Reason.UNKNOWN_INSTRUMENT
-        price, lots = order.price, order.quantity
-        if price <= 0:
+        if order.price <= 0:
             return Reason.INVALID_PRICE
-        if lots <= 0:
+        if order.quantity <= 0:
             return Reason.INVALID_QUANTITY
-        if side == _SELL:
-            price = max(price, instrument.band_high)
-        elif side != _BUY:
-            return Reason.INVALID_TERMS
-        holding = account.holdings.get(instrument.currency)
-        if holding is None:
-            return Reason.CREDIT_EXCEEDED
-        reserved = holding.reserved + price * lots * instrument.value
-        if reserved > holding.limit - holding.used:
-            return Reason.CREDIT_EXCEEDED
-        holding.reserved = reserved
-        self._reservations[sequence] = Reservation(holding, instrument, side, price, lots)
-        return None
+        return Reason.CREDIT_EXCEEDED if side in {BUY, SELL} else Reason.INVALID_TERMS
 
     def release(self, sequence: int) -> None:
         """Free what a command still reserves: its order is gone, or its replace has its outcome."""
-        kept = self._reservations.pop(sequence, None)
+        kept = self.reservations.pop(sequence, None)
         if kept is not None:
-            kept.holding.reserved -= kept.price * kept.lots * kept.instrument.value
+            kept.holding.free += kept.cost
 
     def use(self, order_id: int, price: int, quantity: int) -> None:
         """Turn a trade's part of a reservation into used, at its price; what it cost less becomes free."""
-        kept = self._reservations.get(order_id)
+        kept = self.reservations.get(order_id)
         if kept is None or price <= 0 or quantity <= 0:
             return
-        holding, value = kept.holding, kept.instrument.value
-        holding.used += price * quantity * value
+        holding = kept.holding
+        cost = price * quantity * kept.instrument.value
+        holding.used += cost
+        holding.free -= cost
         if quantity >= kept.lots:
             self.release(order_id)
             return
-        holding.reserved -= kept.price * quantity * value
+        freed = kept.cost // kept.lots * quantity
+        holding.free += freed
+        kept.cost -= freed
         kept.lots -= quantity
 
     def replace(self, order_id: int, price: int, leaves: int) -> None:
         """Reserve for an order what its new price and leaves quantity could cost, whatever is free."""
-        kept = self._reservations.get(order_id)
+        kept = self.reservations.get(order_id)
         if kept is None:
             return
-        self.release(order_id)
         if price <= 0 or leaves <= 0:
+            self.release(order_id)
             return
-        kept.price = max(price, kept.instrument.band_high) if kept.side == _SELL else price
-        kept.lots = leaves
-        kept.holding.reserved += kept.price * leaves * kept.instrument.value
-        self._reservations[order_id] = kept
+        instrument = kept.instrument
+        if kept.side == SELL and instrument.band_high > price:
+            price = instrument.band_high
+        cost = price * (leaves * instrument.value)
+        kept.holding.free += kept.cost - cost
+        kept.lots, kept.cost = leaves, cost
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -271,31 +284,33 @@ class Ledger:
 
     def account(self, account_id: int) -> list[tuple[str, int, int, int, int, int]]:
         """(currency, decimals, limit, free, reserved, used) of each currency, by name; none if unknown."""
-        account = self._accounts.get(account_id)
         rows = []
-        for currency, held in sorted(account.holdings.items()) if account else []:
-            free = held.limit - held.reserved - held.used
-            rows.append((currency, self._decimals[currency], held.limit, free, held.reserved, held.used))
+        for name, currency in sorted(self._currencies.items()):
+            held = currency.holdings.get(account_id)
+            if held is not None:
+                reserved = held.limit - held.free - held.used
+                rows.append((name, currency.decimals, held.limit, held.free, reserved, held.used))
         return rows
 
     # --- the whole state ------------------------------------------------------------------------------
 
     def save(self) -> State:
         """Everything that the ledger knows, sorted."""
+        currencies = sorted(self._currencies.items())
         return State(
             names=list(self._ids),
-            blocked=[account_id for account_id, account in self._accounts.items() if account.blocked],
-            currencies=sorted(self._decimals.items()),
+            blocked=[account.account_id for account in self._accounts.values() if account.blocked],
+            currencies=[(name, currency.decimals) for name, currency in currencies],
             instruments=[
-                (instrument_id, known.currency, str(known.value), known.band_high)
-                for instrument_id, known in sorted(self._instruments.items())
+                (key, known.currency_name, str(known.value), known.band_high)
+                for key, known in sorted(self.instruments.items())
             ],
             holdings=[
-                (account_id, currency, str(held.limit), str(held.used))
-                for account_id, account in self._accounts.items()
-                for currency, held in sorted(account.holdings.items())
+                (account_id, name, str(held.limit), str(held.used))
+                for name, currency in currencies
+                for account_id, held in sorted(currency.holdings.items())
             ],
-            reservations=[(key, *_terms(kept)) for key, kept in sorted(self._reservations.items())],
+            reservations=[(key, *_terms(kept)) for key, kept in sorted(self.reservations.items())],
         )
 
     @classmethod
@@ -306,22 +321,24 @@ class Ledger:
             ledger.register(name)
         for account_id in state.blocked:
             ledger.block(account_id, blocked=True)
-        ledger._decimals.update(state.currencies)
-        for instrument_id, currency, value, band_high in state.instruments:
-            ledger._instruments[instrument_id] = Instrument(instrument_id, currency, int(value), band_high)
-        for account_id, currency, limit, used in state.holdings:
-            held = Holding(account_id, limit=int(limit), used=int(used))
-            ledger._accounts[account_id].holdings[currency] = held
-        for sequence, account_id, instrument_id, side, price, lots in state.reservations:
-            instrument = ledger._instruments[instrument_id]
-            held = ledger._accounts[account_id].holdings[instrument.currency]
-            held.reserved += price * lots * instrument.value
-            ledger._reservations[sequence] = Reservation(held, instrument, side, price, lots)
+        for name, decimals in state.currencies:
+            ledger._currencies[name] = Currency(decimals, {})
+        for account_id, name, limit, used in state.holdings:
+            held = Holding(ledger._accounts[account_id], int(limit), int(limit) - int(used), int(used))
+            ledger._currencies[name].holdings[account_id] = held
+        for key, name, value, band_high in state.instruments:
+            holdings = ledger._currencies[name].holdings
+            ledger.instruments[key] = Instrument(key, name, holdings, int(value), band_high)
+        for key, account_id, instrument_id, side, lots, cost in state.reservations:
+            instrument = ledger.instruments[instrument_id]
+            held = instrument.holdings[account_id]
+            held.free -= int(cost)
+            ledger.reservations[key] = Reservation(held, instrument, side, lots, int(cost))
         return ledger
 
 
-def _terms(kept: Reservation) -> tuple[int, int, int, int, int]:
-    return kept.holding.account_id, kept.instrument.instrument_id, kept.side, kept.price, kept.lots
+def _terms(kept: Reservation) -> tuple[int, int, int, int, str]:
+    return kept.holding.account.account_id, kept.instrument.instrument_id, kept.side, kept.lots, str(kept.cost)
 
 
 def is_name(text: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from engines.credit.ledger import DECIMALS_MAX, Ledger, State
+from engines.credit.ledger import BUY, DECIMALS_MAX, SELL, Ledger, Reservation, State
 from engines.credit.money import Money, normalised
 from engines.messages import (
     COMMANDS,
@@ -52,14 +52,15 @@ from engines.messages import (
     ReplaceRejected,
     SetCredit,
     Settle,
-    Side,
     Trade,
     UnblockClient,
 )
 
 _STATE: Final = msgspec.msgpack.Decoder(State)
-_EITHER_SIDE: Final = int(Side.SELL)
+_EITHER_SIDE: Final = SELL
 """A replace reserves as a sell, which covers a buy too."""
+_REPLACED_BELOW_TRADED: Final = int(Reason.REPLACED_BELOW_TRADED)
+"""A plain integer: looking a member up in its Enum costs more than releasing an order."""
 
 
 class Credit:
@@ -72,9 +73,7 @@ class Credit:
     def __init__(self) -> None:
         self._ledger = Ledger()
 
-    def apply(
-        self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]
-    ) -> list[Message]:
+    def apply(self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]) -> list[Message]:
         """Decide a run of commands, or take note of a run of results."""
         if channel == COMMANDS:
             return self._decide(first_sequence, messages)
@@ -82,9 +81,7 @@ class Credit:
             self._follow(messages)
         return []
 
-    def reject(
-        self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int
-    ) -> list[Message]:
+    def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
         """Nothing: an unreadable batch reserves nothing, and matching answers it."""
         return []
 
@@ -113,40 +110,71 @@ class Credit:
     # --- commands ---------------------------------------------------------------------------------
 
     def _decide(self, first_sequence: int, messages: Sequence[Message]) -> list[Message]:
+        """Reserve for the orders and replaces of a run, carry out its other commands, and say what came of it.
+
+        Reserving is written out here, for what passes; `Ledger.refusal` then finds out why the rest does not. A
+        call for each command would make a whole command, codec included, a tenth slower (0.72 us, not 0.65).
+        """
+        ledger = self._ledger
+        instrument_of, reservations = ledger.instruments.get, ledger.reservations
         answers: list[Message] = []
         refused: list[tuple[int, int]] = []
-        reserve = self._ledger.reserve
-        reason: Reason | None
         asked = False
-        for offset, message in enumerate(messages):
+        for sequence, message in enumerate(messages, first_sequence):
             kind = type(message)
-            if kind is CancelOrder:
-                continue
             if kind is NewOrder:
-                order: NewOrder = message  # type: ignore[assignment]
-                reason = reserve(first_sequence + offset, order, order.side)
+                order: NewOrder | ReplaceOrder = message  # type: ignore[assignment]
+                side = order.side  # type: ignore[union-attr]
+            elif kind is CancelOrder:
+                continue
             elif kind is ReplaceOrder:
-                replace: ReplaceOrder = message  # type: ignore[assignment]
-                reason = reserve(first_sequence + offset, replace, _EITHER_SIDE)
+                order = message  # type: ignore[assignment]
+                side = _EITHER_SIDE
             else:
-                answer = _ANSWERS.get(kind)
-                if answer is not None:
-                    answers.append(answer(self._ledger, first_sequence + offset, message))
+                self._answer(sequence, message, answers)
                 continue
             asked = True
-            if reason is not None:
-                refused.append((offset, int(reason)))
+            instrument = instrument_of(order.instrument_id)
+            if instrument is not None:
+                holding = instrument.holdings.get(order.client_id)
+                price, lots = order.price, order.quantity
+                if holding is not None and price > 0 and lots > 0 and not holding.account.blocked:
+                    if side == SELL and instrument.band_high > price:
+                        price = instrument.band_high
+                    # In this order both products mostly fit one digit of a Python integer, which is faster.
+                    cost = price * (lots * instrument.value)
+                    free = holding.free - cost
+                    if free >= 0 and BUY <= side <= SELL:
+                        holding.free = free
+                        reservations[sequence] = Reservation(holding, instrument, side, lots, cost)
+                        continue
+            refused.append((sequence - first_sequence, int(ledger.refusal(order, side))))
         if asked:
             answers.append(CreditDecisions(first_sequence, len(messages), refused))
         return answers
 
+    def _answer(self, by: int, command: Message, answers: list[Message]) -> None:
+        answer = _ANSWERS.get(type(command))
+        if answer is not None:
+            answers.append(answer(self._ledger, by, command))
+
     # --- results ----------------------------------------------------------------------------------
 
     def _follow(self, messages: Sequence[Message]) -> None:
+        """Move and release reservations. A cancel, the outcome of most orders, is written out for speed."""
         ledger = self._ledger
+        taken = ledger.reservations.pop
         for message in messages:
             kind = type(message)
             if kind is OrderAccepted:
+                continue
+            if kind is OrderCanceled:
+                canceled: OrderCanceled = message  # type: ignore[assignment]
+                kept = taken(canceled.order_id, None)
+                if kept is not None:
+                    kept.holding.free += kept.cost
+                if canceled.reason == _REPLACED_BELOW_TRADED:
+                    ledger.release(canceled.by)
                 continue
             outcome = _OUTCOMES.get(kind)
             if outcome is not None:
@@ -200,19 +228,13 @@ def _rejected(by: int, reason: Reason) -> Message:
     return CreditRejected(by, int(reason))
 
 
-def _canceled(ledger: Ledger, event: OrderCanceled) -> None:
-    ledger.release(event.order_id)
-    if event.reason == Reason.REPLACED_BELOW_TRADED:
-        ledger.release(event.by)
-
-
 def _gone(ledger: Ledger, event: OrderExpired | OrderRejected) -> None:
     ledger.release(event.order_id)
 
 
 def _replaced(ledger: Ledger, event: OrderReplaced) -> None:
-    ledger.replace(event.order_id, event.price, event.leaves)
     ledger.release(event.by)
+    ledger.replace(event.order_id, event.price, event.leaves)
 
 
 def _replace_rejected(ledger: Ledger, event: ReplaceRejected) -> None:
@@ -241,7 +263,6 @@ _ANSWERS: Final[dict[type[Message], Callable[[Ledger, int, Any], Message]]] = {
     UnblockClient: _unblocked,
 }
 _OUTCOMES: Final[dict[type[Message], Callable[[Ledger, Any], None]]] = {
-    OrderCanceled: _canceled,
     OrderExpired: _gone,
     OrderRejected: _gone,
     OrderReplaced: _replaced,

@@ -30,8 +30,9 @@ from gateways.names import DECIMAL_CHARS_MAX, NAME_CHARS_MAX
 from sequencer.errors import IslandError
 
 SHOWN_CHARS_MAX: Final = 60
+_INEXACT: Final = "a JSON number with a fraction or an exponent is not exact: write it as a string"
 _UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-_DIGITS: Final = r"(?=.{1,%d}\Z)[0-9]+(\.[0-9]+)?\Z" % DECIMAL_CHARS_MAX
+_DIGITS: Final = rf"(?=.{{1,{DECIMAL_CHARS_MAX}}}\Z)[0-9]+(\.[0-9]+)?\Z"
 _NONZERO: Final = r"(?=[0.]*[1-9])"
 _DATE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -40,32 +41,28 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _text(chars_max: int, what: str) -> Meta:
-    return Meta(
-        pattern=rf"\A[^{_UNFIT}]{{1,{chars_max}}}\Z", description=f"{what} of 1 to {chars_max} characters"
-    )
+    pattern = rf"\A[^{_UNFIT}]{{1,{chars_max}}}\Z"
+    return Meta(pattern=pattern, description=f"{what} of 1 to {chars_max} characters")
+
+
+def _decimal(sign: str, what: str) -> Meta:
+    return Meta(pattern=rf"\A{sign}{_DIGITS}", description=what)
 
 
 Name = Annotated[str, _text(NAME_CHARS_MAX, "a client's name")]
 ClientOrderId = Annotated[str, _text(CLIENT_ORDER_ID_CHARS_MAX, "an order id")]
 Symbol = Annotated[str, _text(NAME_CHARS_MAX, "an instrument's symbol")]
 Currency = Annotated[str, _text(NAME_CHARS_MAX, "a currency")]
-Positive = Annotated[
-    str, Meta(pattern=rf"\A{_NONZERO}{_DIGITS}", description='a positive decimal string such as "1.5"')
-]
-Amount = Annotated[
-    str, Meta(pattern=rf"\A{_DIGITS}", description='a decimal string of zero or more, such as "1000"')
-]
-Change = Annotated[
-    str, Meta(pattern=rf"\A-?{_NONZERO}{_DIGITS}", description='a decimal string such as "-250.5"')
-]
+Positive = Annotated[str, _decimal(_NONZERO, 'a positive decimal string such as "1.5"')]
+Amount = Annotated[str, _decimal("", 'a decimal string, zero or more, such as "1000.50"')]
+Change = Annotated[str, _decimal("-?" + _NONZERO, 'a decimal string such as "-250.5"')]
 Time = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=INT_MAX,
-        description='a time such as "2026-05-02T03:00:00Z" or an integer, ns since the epoch',
-    ),
+    int, Meta(ge=0, le=INT_MAX, description='a date such as "2026-05-02T03:00:00Z" or integer ns')
 ]
+SideWord = Literal["buy", "sell"]
+OrderTypeWord = Literal["limit", "market"]
+TimeInForceWord = Literal["gtc", "ioc", "fok", "gtd"]
+SelfTradeWord = Literal["allow", "cancel_newest", "cancel_oldest", "cancel_both"]
 DECIMALS: Final = (Positive, Amount, Change)
 
 
@@ -108,14 +105,14 @@ class OrderLine(Line, frozen=True):
 class NewOrder(OrderLine, frozen=True):
     """Enter an order. A market order's price is its protection price."""
 
-    side: Literal["buy", "sell"]
+    side: SideWord
     price: Positive
     quantity: Positive
-    order_type: Literal["limit", "market"] = "limit"
-    time_in_force: Literal["gtc", "ioc", "fok", "gtd"] = "gtc"
+    order_type: OrderTypeWord = "limit"
+    time_in_force: TimeInForceWord = "gtc"
     expire_at: Time = 0
     post_only: bool = False
-    self_trade: Literal["allow", "cancel_newest", "cancel_oldest", "cancel_both"] = "allow"
+    self_trade: SelfTradeWord = "allow"
 
 
 class ReplaceOrder(OrderLine, frozen=True):
@@ -130,9 +127,8 @@ class CancelOrder(OrderLine, frozen=True):
     """Cancel what is left of a live order."""
 
 
-
 class CancelAll(Line, frozen=True):
-    """`client` (or an operator) cancels all orders of `account` (or of everybody) in `symbol` (or everywhere)."""
+    """`client` (or an operator) cancels the orders of `account` (or of all) in `symbol` (or everywhere)."""
 
     client: Name | None = None
     account: Name | None = None
@@ -208,7 +204,7 @@ AnyLine = (
     | SetCredit | AdjustCredit | Settle | BlockClient | UnblockClient
 )  # fmt: skip
 TYPES: Final[dict[str, type[Line]]] = {line.__name__: line for line in get_args(AnyLine)}
-_DECODER: Final = msgspec.json.Decoder(AnyLine)
+_DECODER: Final["msgspec.json.Decoder[AnyLine]"] = msgspec.json.Decoder(AnyLine)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -237,55 +233,49 @@ def _parse_by_field(text: str, number: int) -> AnyLine:
     kind = found.pop("type", None)
     if not isinstance(kind, str) or kind not in TYPES:
         raise LineError(number, f"type: expected one of {', '.join(TYPES)}, got {_shown(kind)}")
-    rules = _RULES[kind]
+    rules, required = _RULES[kind], _required(TYPES[kind])
     for name in found:
         if name not in rules:
-            raise LineError(
-                number, f"{_clip(name)}: {kind} has no such field; it has {', '.join(rules) or 'none'}"
-            )
+            raise LineError(number, f"{_clip(name)}: {kind} has no such field, only {', '.join(rules)}")
     for name, rule in rules.items():
         if name in found:
             found[name] = _check(number, name, rule, found[name])
-        elif name in TYPES[kind].__struct_fields__[: _required(TYPES[kind])]:
+        elif name in required:
             hint = " (a market order's is its protection price)" if name == "price" else ""
             raise LineError(number, f"{name}: missing; expected {_description(rule)}{hint}")
-    return msgspec.convert({"type": kind, **found}, AnyLine)
+    line: AnyLine = msgspec.convert({"type": kind, **found}, AnyLine)
+    return line
 
 
-def _required(line: type[Line]) -> int:
-    """How many of a struct's fields have no default; they come first."""
-    return len(line.__struct_fields__) - len(line.__struct_defaults__)
+def _required(line: type[Line]) -> tuple[str, ...]:
+    """The fields that have no default; they come first."""
+    return line.__struct_fields__[: len(line.__struct_fields__) - len(line.__struct_defaults__)]
 
 
 def _read_object(text: str, number: int) -> dict[str, Any]:
     try:
-        found = json.loads(
-            text, parse_float=_Fraction, parse_constant=_Fraction, object_pairs_hook=_once(number)
-        )
+        found: Any = json.loads(text, parse_float=_Fraction, parse_constant=_Fraction)
     except (ValueError, RecursionError) as error:
-        raise LineError(number, f"expected a JSON object, got {_clip(text.strip())!r} ({error})") from None
-    if not isinstance(found, dict):
         raise LineError(
-            number, f'expected a JSON object such as {{"type":"CancelOrder",...}}, got {_shown(found)}'
-        )
+            number, f"expected a JSON object, got {_clip(text.strip()) or 'nothing'} ({error})"
+        ) from None
+    if not isinstance(found, dict):
+        raise LineError(number, f'expected a JSON object {{"type":...}}, got {_shown(found)}')
     return found
 
 
 def _check(number: int, name: str, rule: Any, value: Any) -> Any:
     """The value as a line holds it. Raises LineError."""
-    given = value
-    if rule in DECIMALS and type(value) is int:
+    given, plain = value, _without_none(rule)
+    if plain in DECIMALS and type(value) is int:
         value = str(value)
-    elif rule is Time and type(value) is str:
+    elif plain is Time and type(value) is str:
         value = _time_ns(value)
     elif type(value) is _Fraction:
-        hint = f'write it as the string "{_clip(value)}", because such a number is not exact'
-        raise LineError(
-            number, f"{name}: expected {_description(rule)}, got the number {_clip(value)}: {hint}"
-        )
+        raise LineError(number, f"{name}: expected {_description(rule)}, got {_clip(value)} ({_INEXACT})")
     try:
         return msgspec.convert(value, rule)
-    except (msgspec.ValidationError, UnicodeError):
+    except msgspec.ValidationError:
         raise LineError(number, f"{name}: expected {_description(rule)}, got {_shown(given)}") from None
 
 
@@ -303,9 +293,9 @@ def _time_ns(text: str) -> int | None:
 
 
 def _rules(line: type[Line]) -> dict[str, Any]:
-    """What each field of a line has to be, without the None of one that may be left out."""
+    """What each field of a line has to be."""
     hints = get_type_hints(line, include_extras=True)
-    return {name: _without_none(hints[name]) for name in line.__struct_fields__}
+    return {name: hints[name] for name in line.__struct_fields__}
 
 
 def _without_none(hint: Any) -> Any:
@@ -315,11 +305,12 @@ def _without_none(hint: Any) -> Any:
 
 
 def _description(rule: Any) -> str:
-    if rule is bool:
+    plain = _without_none(rule)
+    if plain is bool:
         return "true or false"
-    if get_origin(rule) is Literal:
-        return " or ".join(f'"{word}"' for word in get_args(rule))
-    return str(rule.__metadata__[0].description)
+    if get_origin(plain) is Literal:
+        return " or ".join(f'"{word}"' for word in get_args(plain))
+    return str(plain.__metadata__[0].description)
 
 
 def _shown(value: Any) -> str:
@@ -328,7 +319,9 @@ def _shown(value: Any) -> str:
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "..."
+    """The beginning of a text, such that any terminal can show it."""
+    clipped = text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "..."
+    return "".join([char if char.isprintable() else repr(char)[1:-1] for char in clipped])
 
 
 _RULES: Final = {kind: _rules(line) for kind, line in TYPES.items()}

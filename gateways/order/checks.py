@@ -27,8 +27,6 @@ def problem(command: m.Message, *, is_operator: bool) -> str:
         return check(command)
     if isinstance(command, m.CancelAll):
         return _cancel_all(command, is_operator)
-    if type(command) not in _OF_OPERATORS:
-        return f"{type(command).__name__} is not a command that a client can send"
     if not is_operator:
         return f"only the client 'operator' may send {type(command).__name__}"
     return _in_range(command) or _OF_OPERATORS[type(command)](command)

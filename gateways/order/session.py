@@ -29,6 +29,7 @@ from engines import messages as m
 from gateways import events as e
 from gateways.names import Directory, is_client_name
 from gateways.order import checks
+from gateways.order.links import Client, Link
 from gateways.order.protocol import (
     ENCODER,
     FROM_CLIENT,
@@ -50,7 +51,7 @@ from gateways.order.protocol import (
     frame,
 )  # fmt: skip
 from gateways.order.rebuild import Rebuild, Want
-from gateways.order.reports import Chunk, RecentReports, seal
+from gateways.order.reports import Chunk, seal
 from gateways.orders import Orders, runs
 from sequencer.envelope import Entry
 
@@ -89,42 +90,6 @@ class Duties:
     """Index of the next old entry that `rebuild` wants, or 0."""
 
 
-class Link:
-    """One connection: the clients logged on on it, and what is to be sent on it."""
-
-    __slots__ = ("awaits", "clients", "connection", "counts", "heard_ms", "parts", "sent_ms")
-
-    def __init__(self, connection: bytes, now_ms: int) -> None:
-        self.connection = connection
-        self.clients: dict[int, Client] = {}
-        self.awaits: tuple[int, int] | None = None
-        self.parts: list[bytes] = []
-        self.counts: list[int] = []
-        self.heard_ms = self.sent_ms = now_ms
-
-
-class Client:
-    """One client: the numbers that were taken from it, and the reports that are for it."""
-
-    __slots__ = (
-        "client_id", "fresh", "is_operator", "last_number", "link", "recent", "resume", "sequenced",
-        "unanswered",
-    )  # fmt: skip
-
-    def __init__(self, client_id: int) -> None:
-        self.client_id = client_id
-        self.is_operator = False
-        self.last_number = 0
-        self.sequenced = 0
-        """The last number that was seen in the log."""
-        self.unanswered = 0
-        self.link: Link | None = None
-        self.fresh: list[e.Event] = []
-        self.recent = RecentReports()
-        self.resume: Want | None = None
-        """Set while old reports are being rebuilt: new ones must wait behind them."""
-
-
 class Session:
     """The gateway's decisions. Call the inputs in any order, then `duties` once a wake."""
 
@@ -149,7 +114,7 @@ class Session:
         self._now_ms = self._watched_ms = self._ticked_ms = 0
         self._ticked_at = -1
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
-            Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat,
+            Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat, m.Tick: self._foreign,
         }  # fmt: skip
 
     @property
@@ -243,12 +208,12 @@ class Session:
         client = self._client(self.names.client_id(logon.client))
         if client.link is not None and client.link is not link:
             self._say_off(client.link, client.client_id, LogoffReason.TAKEN_OVER)
-            client.link.clients.pop(client.client_id, None)
+            client.link.drop(client)
         self._seal(client)
         client.is_operator = logon.client == OPERATOR
-        client.link, client.resume = link, None
+        link.drop(client)
         link.clients[client.client_id] = client
-        link.awaits = None
+        client.link = link
         self._say(link, self._logged_on(client, logon.client))
         if logon.last_seen != LATEST:
             self._resume(client, link, logon.last_seen)
@@ -262,9 +227,9 @@ class Session:
         )  # fmt: skip
 
     def _logoff(self, link: Link, logoff: Logoff) -> None:
-        client = link.clients.pop(logoff.client_id, None)
+        client = link.clients.get(logoff.client_id)
         if client is not None:
-            client.link = client.resume = None
+            link.drop(client)
         reason = LogoffReason.REQUESTED if client is not None else LogoffReason.NOT_LOGGED_ON
         self._say_off(link, logoff.client_id, reason)
 
@@ -272,13 +237,15 @@ class Session:
         if link.connection not in self._links:
             self._say_off(link, 0, LogoffReason.NOT_LOGGED_ON)
 
+    def _foreign(self, link: Link, message: m.Message) -> None:
+        self._say(link, Reject(0, 0, f"{type(message).__name__} is not a command that a client can send"))
+
     def lost(self, connection: bytes) -> None:
         """Forget a connection that cannot be reached or does not keep up; its clients can log on again."""
         link = self._links.pop(connection, None)
         if link is not None:
-            for client in link.clients.values():
-                client.link = client.resume = None
-            link.clients = {}
+            for client in tuple(link.clients.values()):
+                link.drop(client)
 
     # --- from the log -------------------------------------------------------------------------
 
@@ -296,6 +263,8 @@ class Session:
         """Learn the numbers that are in the log, also those that another process took."""
         clients = self._clients
         for command in commands:
+            if type(command) is m.Tick:
+                continue
             client = clients.get(command.client_id) or self._client(command.client_id)
             client.sequenced = number = command.number
             if number > client.last_number:
@@ -416,7 +385,7 @@ class Session:
         moved = self.position > self._ticked_at
         if self.is_live and moved and now_ms - self._ticked_ms >= self.limits.tick_ms:
             self._ticked_ms, self._ticked_at = now_ms, self.position
-            self._taken.append(m.Tick(0, 0))
+            self._taken.append(m.Tick())
         if now_ms - self._watched_ms >= HEARTBEAT_MS // 4:
             self._watched_ms = now_ms
             for link in tuple(self._links.values()):

@@ -1,10 +1,10 @@
 """The only door to the stream for other packages.
 
-    Submitter --batches--> node            Subscriber <--entries-- publisher
-                                               |  ^
-    Reporter --reports--> nodes                +--+ gaps from a replayer
+Submitter --batches--> node            Subscriber <--entries-- publisher
+                                           |  ^
+Reporter --reports--> nodes                +--+ gaps from a replayer
 
-    Replay reads history; stop_signal and tune help to write a process's loop.
+Replay reads history; stop_signal and tune help to write a process's loop.
 """
 
 from sequencer.client.replay import Replay

@@ -240,7 +240,7 @@ class Submitter:
         self.full = False
 
     def _send_batches(self, batches: Sequence[Batch]) -> None:
-        frame: list[bytes] = []
+        frame: list[bytes | memoryview] = []
         size = 0
         for batch in batches:
             if frame and size + len(batch.data) > FRAME_BYTES_MAX:
@@ -249,9 +249,9 @@ class Submitter:
             frame.append(batch.data)
             size += len(batch.data)
         if frame:
-            self._send(b"".join(frame) if len(frame) > 1 else frame[0])
+            self._send(b"".join(frame))
 
-    def _send(self, frame: bytes) -> None:
+    def _send(self, frame: bytes | memoryview) -> None:
         assert len(frame) < FRAME_BYTES_MAX * 2 + BATCH_HEADER_BYTES, len(frame)
         try:
             self._socket.send(frame, zmq.NOBLOCK)

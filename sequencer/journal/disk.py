@@ -44,9 +44,6 @@ class Disk(Protocol):
     def close(self, fd: int) -> None:
         """Let a file go."""
 
-    def size_bytes(self, fd: int) -> int:
-        """How long a file is."""
-
     def reserve(self, fd: int, size_bytes: int) -> None:
         """Make a file so long, with blocks behind all of it, or fail at once for lack of room."""
 
@@ -107,9 +104,6 @@ class LocalDisk:
 
     def close(self, fd: int) -> None:
         os.close(fd)
-
-    def size_bytes(self, fd: int) -> int:
-        return os.fstat(fd).st_size
 
     def reserve(self, fd: int, size_bytes: int) -> None:
         os.posix_fallocate(fd, 0, size_bytes)

@@ -59,7 +59,7 @@ class Extent:
         self.commit_index = max(self.commit_index, group.commit_index)
         self.suspect = group.suspect
         self.end = group.end
-        self.next_index = group.first_index + group.count
+        self.next_index = group.first_index + group.entry_count
 
     def offset_before(self, index: int) -> int:
         """Offset of a group from which a walk forward meets `index`."""

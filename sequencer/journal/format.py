@@ -35,7 +35,7 @@ Group header, 64 bytes:
         16    8  offset          of this header in its file
         24    8  first_index     of its first entry
         32    8  commit_index    known to be committed when it was written
-        40    4  count           entries
+        40    4  entry_count
         44    4  payload_bytes   of all its entries
         48    4  payload_crc     CRC-32 of all its entries, salted
         52    4  sparse_sectors  its sectors that hold at most one bit that is set
@@ -66,6 +66,9 @@ GROUP_HEADER_BYTES: Final = 64
 SALT_BYTES: Final = 8
 CLUSTER_BYTES: Final = 16
 BLANK_SECTOR: Final = bytes(SECTOR_BYTES)
+
+REPAIR: Final = "nothing was changed: repair this node from a peer, or restore the directory from a backup"
+"""What an operator can do about damage; ends every message that reports it."""
 
 _SUSPECT = 1
 _SEGMENT = struct.Struct("<4sIII16s8sQQQQQQ")
@@ -111,7 +114,7 @@ class GroupHeader(NamedTuple):
     offset: int
     first_index: int
     commit_index: int
-    count: int
+    entry_count: int
     payload_bytes: int
     payload_crc: int
     sparse_sectors: int
@@ -120,7 +123,7 @@ class GroupHeader(NamedTuple):
     @property
     def last_index(self) -> int:
         """Index of its last entry."""
-        return self.first_index + self.count - 1
+        return self.first_index + self.entry_count - 1
 
     @property
     def payload_offset(self) -> int:
@@ -176,8 +179,8 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
             f"{name} offset 0: a segment begins with {SEGMENT_MAGIC!r}, got {sector[:4]!r}; {REPAIR}"
         )
     (
-        _magic, version, crc, flags, cluster, salt, number, segment_bytes, first_index, first_group, previous_end,
-        commit_index,
+        _magic, version, crc, flags, cluster, salt, number, segment_bytes, first_index, first_group,
+        previous_end, commit_index,
     ) = _SEGMENT.unpack_from(sector)  # fmt: skip
     if version != FORMAT_VERSION:
         raise JournalError(
@@ -185,21 +188,19 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
             "run the version that wrote it"
         )
     if zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:SECTOR_BYTES]) != crc:
-        raise CorruptJournalError(f"{name} offset 0: the segment header does not match its checksum; {REPAIR}")
+        raise CorruptJournalError(
+            f"{name} offset 0: the segment header does not match its checksum; {REPAIR}"
+        )
     return SegmentHeader(
         cluster, salt, number, segment_bytes, first_index, first_group, previous_end, commit_index,
         bool(flags & _SUSPECT),
     )  # fmt: skip
 
 
-REPAIR: Final = "nothing was changed: repair this node from a peer, or restore the directory from a backup"
-"""What an operator can do about damage; ends every message that reports it."""
-
-
 def encode_group_header(group: GroupHeader, seed: int) -> bytes:
     """The 64 bytes before a group's entries; `seed` is the segment's."""
     body = _GROUP_BODY.pack(
-        group.number, group.offset, group.first_index, group.commit_index, group.count, group.payload_bytes,
+        group.number, group.offset, group.first_index, group.commit_index, group.entry_count, group.payload_bytes,
         group.payload_crc, group.sparse_sectors, _SUSPECT if group.suspect else 0, 0,
     )  # fmt: skip
     return GROUP_MAGIC + zlib.crc32(body, seed).to_bytes(4, "little") + body
@@ -210,15 +211,15 @@ def decode_group_header(data: bytes | memoryview, at: int, seed: int, offset: in
     if len(data) < at + GROUP_HEADER_BYTES:
         return None
     (
-        magic, crc, number, own_offset, first_index, commit_index, count, payload_bytes, payload_crc, sparse_sectors,
-        flags, _zero,
+        magic, crc, number, own_offset, first_index, commit_index, entry_count, payload_bytes, payload_crc,
+        sparse_sectors, flags, _zero,
     ) = _GROUP.unpack_from(data, at)  # fmt: skip
     if magic != GROUP_MAGIC or own_offset != offset:
         return None
     if zlib.crc32(data[at + _GROUP_CRC_FROM : at + GROUP_HEADER_BYTES], seed) != crc:
         return None
     return GroupHeader(
-        number, offset, first_index, commit_index, count, payload_bytes, payload_crc, sparse_sectors,
+        number, offset, first_index, commit_index, entry_count, payload_bytes, payload_crc, sparse_sectors,
         bool(flags & _SUSPECT),
     )  # fmt: skip
 

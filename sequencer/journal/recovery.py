@@ -71,24 +71,31 @@ class Recovery:
     tail: Tail
 
 
-def recover(headers: Sequence[SegmentHeader], load: Callable[[SegmentHeader], bytes]) -> Recovery:
+def recover(
+    headers: Sequence[SegmentHeader],
+    load: Callable[[SegmentHeader], bytes],
+    extents: list[Extent] | None = None,
+) -> Recovery:
     """Judge a journal. `headers` are all its segments', in order; `load` gives one's whole file.
 
-    Raises CorruptJournalError, which names the segment, the offset and the entries.
+    Raises CorruptJournalError, which names the segment, the offset and the entries; `extents` then holds
+    what comes before the damage.
     """
     assert headers, "a journal has at least one segment"
-    extents: list[Extent] = []
+    extents = [] if extents is None else extents
     for header, following in zip_longest(headers, headers[1:]):
         data = load(header)
         if len(data) < header.segment_bytes:
             raise CorruptJournalError(
-                f"{header.name} offset {len(data)}: the file ends here, {header.segment_bytes} bytes are expected; "
-                + REPAIR
+                f"{header.name} offset {len(data)}: the file ends here, "
+                f"{header.segment_bytes} bytes are expected; {REPAIR}"
             )
         extent = Extent(header)
-        for group in valid_groups(data, extent, following.previous_end if following else header.segment_bytes):
-            extent.note(group)
         extents.append(extent)
+        for group in valid_groups(
+            data, extent, following.previous_end if following else header.segment_bytes
+        ):
+            extent.note(group)
         if following:
             _check_sealed(data, extent, following)
         else:
@@ -96,19 +103,22 @@ def recover(headers: Sequence[SegmentHeader], load: Callable[[SegmentHeader], by
     return Recovery(extents, tail)
 
 
-def check_headers(headers: Sequence[SegmentHeader], names: Sequence[str], cluster: bytes | None) -> None:
-    """Segments have to be numbered from 1 without gaps and belong to one cluster.
+def check_headers(
+    headers: Sequence[SegmentHeader], names: Sequence[str], cluster: bytes | None, *, first_number: int = 1
+) -> None:
+    """Segments have to be numbered from `first_number` without gaps and belong to one cluster.
 
     Raises CorruptJournalError for a missing or misplaced one, JournalError for another cluster's.
     """
-    for place, (header, name) in enumerate(zip(headers, names, strict=True), start=1):
+    expected = cluster or headers[0].cluster if headers else b""
+    for place, (header, name) in enumerate(zip(headers, names, strict=True), start=first_number):
         if name != segment_name(place):
             raise CorruptJournalError(f"{segment_name(place)} is missing before {name}; {REPAIR}")
         if header.number != place:
             raise CorruptJournalError(f"{name} offset 0: its header is that of {header.name}; {REPAIR}")
-        if header.cluster != (cluster or headers[0].cluster):
+        if header.cluster != expected:
             raise JournalError(
-                f"{name} belongs to cluster {header.cluster.hex()}, expected {(cluster or headers[0].cluster).hex()}: "
+                f"{name} belongs to cluster {header.cluster.hex()}, expected {expected.hex()}: "
                 "this is another cluster's directory"
             )
 

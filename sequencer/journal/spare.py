@@ -34,8 +34,7 @@ class Spare:
 
     @property
     def room_bytes(self) -> int:
-        """What groups can take of the spare; 0 as long as there is none."""
-        self._settle(wait=False)
+        """What groups can take of the spare; 0 as long as there is none. Any thread may ask."""
         return self._segment_bytes - SECTOR_BYTES if self._fd is not None else 0
 
     def ask(self) -> None:

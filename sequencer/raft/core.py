@@ -19,8 +19,9 @@ Rules:
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -136,7 +137,8 @@ class Raft:
         """Let time pass to `now_ms` (monotonic), take one event, and return what is owed for it."""
         self._now_ms = max(self._now_ms, now_ms)
         if event is not None:
-            self._HANDLERS[type(event)](self, event)
+            handle: Callable[[Raft, object], None] = self._HANDLERS[type(event)]
+            handle(self, event)
         self._watch()
         duties, self._duties = self._duties, Duties()
         return duties
@@ -417,7 +419,7 @@ class Raft:
     def _reply(self, to: str, message: Message) -> None:
         self._duties.replies.append((to, message))
 
-    _HANDLERS = {  # noqa: RUF012 - a table of transitions, never changed
+    _HANDLERS: ClassVar[dict[type, Any]] = {
         Append: _on_append,
         Appended: _on_appended,
         AskVote: _on_ask_vote,

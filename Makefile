@@ -1,0 +1,54 @@
+# The two commands: `make up` starts the venue, `make test` checks everything.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= ./data
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down test check bench clean
+
+help:
+	@echo "make up       install what is needed and start the venue in the foreground (Ctrl-C stops it)"
+	@echo "make down     stop a venue that runs in the background"
+	@echo "make test     install what is needed and pass every test and check"
+	@echo "make bench    measure; the figures of the README come from here"
+	@echo "make install  only prepare .venv"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "preparing .venv"
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || \
+		{ rm -rf .venv && $(PYTHON) -m venv --without-pip .venv && \
+		  $(PYTHON) -m pip --version >/dev/null 2>&1; } || \
+		{ echo "this Python has neither venv with ensurepip nor pip: install python3-venv" >&2; exit 1; }
+	@if $(BIN)/python -m pip --version >/dev/null 2>&1; \
+		then $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; \
+		else $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[dev]'; fi
+	@touch $@
+
+up: install
+	@$(BIN)/sequencer flow fetch || true
+	@$(BIN)/sequencer up --data $(DATA) --flow
+
+down: install
+	@$(BIN)/sequencer down --data $(DATA)
+
+test: check
+	@$(BIN)/python -m pytest
+
+check: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >.importlinter.log 2>&1 || { cat .importlinter.log; exit 1; }
+	@rm -f .importlinter.log
+	@$(BIN)/sequencer lint engines/matching >/dev/null
+	@$(BIN)/sequencer lint engines/credit >/dev/null
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

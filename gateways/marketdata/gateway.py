@@ -1,0 +1,214 @@
+"""The market data gateway as a process: sockets around the books.
+
+    log --Subscriber--> Books --updates of subscribed topics--> XPUB   --> readers
+                          +----answers--> ROUTER <--requests--------------- readers
+
+Rules
+- It listens once it has caught up with the log, so every snapshot is a recent one. The numbers are those
+  of the log: a reader that followed an earlier process goes on, or finds a gap.
+- What nobody subscribes to is not encoded.
+- It never waits for a reader: PUB drops what a slow one does not take, ROUTER too.
+- A wake drains every socket up to a bound, so that no reader keeps the books from following the log.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import zmq
+
+from gateways.marketdata.books import Books
+from gateways.marketdata.protocol import (
+    ENCODER,
+    LEVELS,
+    ORDERS,
+    REQUEST_BYTES_MAX,
+    TRADES,
+    LevelUpdate,
+    OrderUpdate,
+    TradeUpdate,
+    Update,
+    topic,
+)
+from gateways.marketdata.queries import answer
+from gateways.orders import runs
+from sequencer.client import Reporter, Subscriber, bind, stop_signal, tune
+from sequencer.config import Config
+from sequencer.envelope import Entry
+
+TURN_MS: Final = 50
+HEARTBEAT_MS: Final = 1000
+WAKE_REQUESTS: Final = 64
+READER_HWM: Final = 10_000
+_CHANNELS: Final[dict[type[Update], str]] = {LevelUpdate: LEVELS, OrderUpdate: ORDERS, TradeUpdate: TRADES}
+
+
+class Stream(Protocol):
+    """What is read of a Subscriber."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether another `receive` at once may deliver more."""
+        ...
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything known to be in the log has been delivered."""
+        ...
+
+    def sockets(self) -> "list[zmq.Socket[bytes]]":
+        """What to poll for input."""
+        ...
+
+    def receive(self) -> list[Entry]:
+        """What can be delivered now."""
+        ...
+
+
+class Topics:
+    """Which topics somebody subscribes to: those that begin with a prefix that a reader named."""
+
+    def __init__(self) -> None:
+        self._prefixes: set[bytes] = set()
+        self._wanted: dict[bytes, bool] = {}
+
+    def take(self, frame: bytes) -> None:
+        """Learn from a frame of an XPUB socket: 1 or 0 (subscribed or not any more), then the prefix."""
+        if frame[:1] == b"\1":
+            self._prefixes.add(frame[1:])
+        elif frame[:1] == b"\0":
+            self._prefixes.discard(frame[1:])
+        self._wanted.clear()
+
+    def wants(self, name: bytes) -> bool:
+        """Whether anybody would get a message of this topic."""
+        wanted = self._wanted.get(name)
+        if wanted is None:
+            wanted = self._wanted[name] = any(name.startswith(prefix) for prefix in self._prefixes)
+        return wanted
+
+
+class MarketDataGateway:
+    """Moves entries, updates and requests between sockets and the books; decides nothing."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        updates_endpoint: str,
+        subscriber: Stream,
+        *,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+    ) -> None:
+        self.books = Books()
+        self.position = 0
+        self.requests = 0
+        self.is_live = False
+        self._endpoint = endpoint
+        self._updates_endpoint = updates_endpoint
+        self._subscriber = subscriber
+        self._log = b""
+        self._topics = Topics()
+        self._names: dict[tuple[str, int], bytes] = {}
+        self._beat_ms = 0
+        self._router = tune(context.socket(zmq.ROUTER), hwm=READER_HWM)
+        self._router.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX * 2)
+        self._updates = tune(context.socket(zmq.XPUB), hwm=READER_HWM)
+        self._updates.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
+        self._poller = zmq.Poller()
+        for socket in (*subscriber.sockets(), self._router, self._updates):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def wake_on(self, fd: int) -> None:
+        """End a turn's wait also when this file descriptor can be read."""
+        self._poller.register(fd, zmq.POLLIN)
+
+    def turn(self) -> None:
+        """Wait for something to come (a little), take it, and do what follows."""
+        self._poller.poll(0 if self._subscriber.pending else TURN_MS)
+        self._take_subscriptions()
+        for entry in self._subscriber.receive():
+            self._take_entry(entry)
+        if not self.is_live and self._subscriber.caught_up:
+            self._listen()
+        self._take_requests()
+        self._beat()
+
+    def close(self) -> None:
+        """Close what this gateway opened."""
+        self._router.close(linger=0)
+        self._updates.close(linger=0)
+
+    def _listen(self) -> None:
+        bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates")
+        bind(self._router, self._endpoint, "endpoints.marketdata")
+        self.is_live = True
+
+    def _take_entry(self, entry: Entry) -> None:
+        self._log = entry.cluster
+        self.position = entry.next_sequence - 1
+        for first_sequence, channel, messages in runs(entry):
+            self._publish(self.books.apply(first_sequence, entry.time_ns, channel, messages))
+
+    def _publish(self, updates: Iterable[Update]) -> None:
+        for update in updates:
+            name = self._topic(_CHANNELS[type(update)], update.instrument_id)
+            if self._topics.wants(name):
+                self._updates.send_multipart((name, self._log, ENCODER.encode(update)), zmq.NOBLOCK)
+
+    def _topic(self, channel: str, instrument_id: int) -> bytes:
+        name = self._names.get((channel, instrument_id))
+        if name is None:
+            name = self._names[channel, instrument_id] = topic(channel, self.books.directory.symbol(instrument_id))
+        return name
+
+    def _take_subscriptions(self) -> None:
+        while True:
+            try:
+                self._topics.take(self._updates.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+
+    def _take_requests(self) -> None:
+        for _ in range(WAKE_REQUESTS):
+            try:
+                reader, *frames = self._router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self.requests += 1
+            reply = answer(self.books, frames[0] if len(frames) == 1 else b"")
+            self._router.send_multipart((reader, self._log, ENCODER.encode(reply)), zmq.NOBLOCK)
+
+    def _beat(self) -> None:
+        now_ms = time.monotonic_ns() // 1_000_000
+        if now_ms - self._beat_ms >= HEARTBEAT_MS:
+            self._beat_ms = now_ms
+            for book in self.books.books.values():
+                self._publish(book.heartbeats())
+
+
+def run(config: Config, name: str) -> None:
+    """Serve until SIGTERM or SIGINT at the endpoints `marketdata` and `marketdata_updates`."""
+    stop = stop_signal()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    subscriber = Subscriber(config.sources, next_index=1, context=context)
+    reporter = Reporter(config.ingress, name, "marketdata", context=context)
+    endpoints = (config.endpoint("marketdata"), config.endpoint("marketdata_updates"))
+    gateway = MarketDataGateway(*endpoints, subscriber, context=context)
+    try:
+        gateway.wake_on(stop.fd)
+        while not stop.is_set:
+            gateway.turn()
+            reporter.tend(_report(gateway, subscriber))
+    finally:
+        gateway.close()
+        context.destroy(linger=0)
+
+
+def _report(gateway: MarketDataGateway, subscriber: Subscriber) -> dict[str, object]:
+    return {
+        "state": "live" if gateway.is_live and subscriber.caught_up else "catching-up",
+        "position": gateway.position,
+        "lag": subscriber.lag,
+        "instruments": len(gateway.books.books),
+        "requests": gateway.requests,
+    }

@@ -1,0 +1,144 @@
+"""`sequencer up`: the whole venue in the foreground, with a live view of it, until Ctrl-C.
+
+create venue.toml --> Supervisor.start --> healthy? --> flow, if asked --> live view --> Ctrl-C --> stop
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from gateways.venue import create
+from sequencer import admin
+from sequencer.cli import status_view
+from sequencer.client import StopSignal
+from sequencer.config import Config
+from sequencer.errors import IslandError
+from sequencer.process import claim, holder
+from sequencer.supervisor import NAME, Supervisor
+
+START_S = 60.0
+VIEW_S = 0.5
+PLAIN_S = 10.0
+"""Without a terminal, one line of status is printed this often."""
+
+
+def up(data_dir: Path, nodes: int | None, flow: list[str] | None, stop: StopSignal, console: Console) -> None:
+    """Run the venue until `stop`. `flow` is a command to run once it is well. Raises IslandError."""
+    config = create(data_dir, nodes)
+    with claim(config.data_dir, NAME):
+        supervisor = Supervisor(config)
+        try:
+            supervisor.start()
+            _await_start(config, supervisor, stop, console)
+            if flow is not None and not stop.is_set:
+                supervisor.add("flow", flow)
+            _watch(config, supervisor, stop, console)
+        finally:
+            with _patiently(console):
+                supervisor.stop()
+    console.print("stopped; the next start goes on from here", highlight=False)
+
+
+def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console) -> None:
+    """Start `sequencer up` in the background, and wait until the venue is well. Raises IslandError."""
+    config = create(data_dir, nodes)
+    (config.data_dir / "logs").mkdir(exist_ok=True)
+    log_path = config.data_dir / "logs" / "up.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sequencer", "up", "--data", str(data_dir), *flow],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline_s = time.monotonic() + START_S
+    with console.status("starting the venue"):
+        while time.monotonic() < deadline_s and process.poll() is None:
+            if holder(config.data_dir, NAME) == process.pid and not admin.problems(admin.status(config), config):
+                console.print(f"the venue in {data_dir} runs (pid {process.pid}); stop it with `sequencer down`")
+                return
+            time.sleep(0.1)
+    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-10:])
+    raise IslandError(f"the venue did not start; the end of {log_path} says:\n{tail}")
+
+
+def _await_start(config: Config, supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
+    deadline_s = time.monotonic() + START_S
+    with console.status("starting the venue") as shown:
+        while not stop.is_set:
+            supervisor.tend()
+            reasons = admin.problems(admin.status(config), config)
+            if not reasons:
+                return
+            shown.update(f"starting the venue: {reasons[0]}")
+            _give_up_on_failing(supervisor)
+            if time.monotonic() > deadline_s:
+                raise IslandError(f"the venue is not well after {START_S:.0f} s: {'; '.join(reasons)}")
+            time.sleep(0.1)
+
+
+def _give_up_on_failing(supervisor: Supervisor) -> None:
+    for name, restarts in supervisor.restarts.items():
+        if restarts >= 3:
+            raise IslandError(f"{name} does not start:\n{supervisor.log_tail(name)}")
+
+
+def _watch(config: Config, supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
+    with _view(console) as show:
+        while not stop.is_set:
+            supervisor.tend()
+            show(config, admin.status(config))
+            time.sleep(VIEW_S / 2)
+
+
+class _Shown:
+    """What the view remembers from one look to the next: positions, to tell rates."""
+
+    def __init__(self, console: Console, live: Live | None) -> None:
+        self._console = console
+        self._live = live
+        self._position = 0
+        self._at_s = 0.0
+        self._printed_s = 0.0
+        self._rate = 0.0
+
+    def __call__(self, config: Config, found: admin.Status) -> None:
+        now_s = time.monotonic()
+        position = max((int(row["position"]) for row in found.nodes), default=0)
+        if self._at_s:
+            latest = max(0, position - self._position) / (now_s - self._at_s)
+            self._rate += (latest - self._rate) * 0.3
+        self._position, self._at_s = position, now_s
+        headline = f"{position:,} messages in the log, {self._rate:,.0f} a second"
+        reasons = admin.problems(found, config)
+        if self._live is not None:
+            verdict = Text("well", "green") if not reasons else Text("; ".join(reasons), "yellow")
+            door = config.endpoints.get("order", "nowhere")
+            doors = Text(f"data in {config.data_dir}; orders at {door}; Ctrl-C stops", "dim")
+            self._live.update(Group(Text(headline, "bold"), verdict, status_view(found), doors))
+        elif now_s - self._printed_s > PLAIN_S:
+            self._printed_s = now_s
+            self._console.print(f"{headline}; {'; '.join(reasons) or 'well'}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _view(console: Console) -> Iterator[_Shown]:
+    if not console.is_terminal:
+        yield _Shown(console, None)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield _Shown(console, live)
+
+
+@contextmanager
+def _patiently(console: Console) -> Iterator[None]:
+    with console.status("stopping the venue"):
+        yield

@@ -1,0 +1,36 @@
+"""The journal of one node: the log's entries, durably, in their final format.
+
+    node --append--> Journal --groups--> 00000001.seg 00000002.seg ... --read--> JournalReader, verify
+                        ^                        |                               (other processes)
+                        +-------- recover -------+
+
+- `format` says what the files hold, byte for byte; `recovery` what that means after a crash (both pure).
+- `extent` and `catalog` know where an entry is.
+- `segment` and `spare` make and fill the files; `loading` gets them back.
+- `journal` is the writer; `reader` and `verification` only read.
+- `ballot` is the little that a node must remember besides its log.
+- `disk` is everything that any of them asks of the operating system.
+
+Nothing here knows of consensus, of sequence numbers or of what a batch says.
+"""
+
+from sequencer.journal.ballot import Ballot
+from sequencer.journal.disk import LOCAL_DISK, Disk, LocalDisk
+from sequencer.journal.format import group_span_bytes
+from sequencer.journal.journal import SEGMENT_BYTES, Journal, Recovered
+from sequencer.journal.reader import JournalReader
+from sequencer.journal.verification import Report, verify
+
+__all__ = [
+    "LOCAL_DISK",
+    "SEGMENT_BYTES",
+    "Ballot",
+    "Disk",
+    "Journal",
+    "JournalReader",
+    "LocalDisk",
+    "Recovered",
+    "Report",
+    "group_span_bytes",
+    "verify",
+]

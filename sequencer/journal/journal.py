@@ -1,0 +1,407 @@
+"""The journal of one node: entries go in by groups, and are durable when `append` returns.
+
+    append(entries) -> one write, one sync -> 00000001.seg | header | group | group |  zeros ...
+                                              00000002.seg | header | group |  zeros ...
+                                              next.tmp     | zeros, made in the background
+
+Rules that it keeps:
+
+- A group is not started before the sync of the one before it returned.
+- A failed write or sync is never retried: from then on every call raises. What the disk holds is
+  unknown, and only a restart, which reads it, can tell.
+- Nothing of a group is written unless all of it has room. Without room, DiskFullError, and nothing
+  has changed: the same call works once there is room.
+- What was written is never written over: a tail is dropped by a new segment that overrides it, after
+  a copy of it has been set aside.
+- What recovery calls suspect is kept, and the journal stays suspect until it is told otherwise.
+
+It knows of an entry its header's size, index and term, and nothing else of the consensus.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NoReturn, Self
+
+from sequencer import envelope
+from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError, JournalError
+from sequencer.journal.catalog import Catalog
+from sequencer.journal.disk import LOCAL_DISK, Disk, write_whole
+from sequencer.journal.extent import Extent
+from sequencer.journal.format import (
+    CLUSTER_BYTES,
+    SALT_BYTES,
+    SECTOR_BYTES,
+    GroupHeader,
+    SegmentHeader,
+    count_sparse_sectors,
+    group_span_bytes,
+    payload_crc,
+    round_to_sectors,
+)
+from sequencer.journal.loading import read_headers, read_segment
+from sequencer.journal.recovery import Ending, Recovery, recover
+from sequencer.journal.segment import SegmentWriter, fill_with_zeros
+from sequencer.journal.spare import Spare
+
+SEGMENT_BYTES: Final = 64 << 20
+_LOCK_NAME = "lock"
+_ASIDE_NAME = "aside"
+_READ_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What `open` found.
+
+    `last_digest` is the last entry's (zeros where there is none). `torn_bytes` were cut: they were
+    never acknowledged. `suspect_indexes` are the first and the last entry of a group that was whole but
+    wrong, where known. `notes` say in words what was done.
+    """
+
+    last_index: int = 0
+    last_term: int = 0
+    last_digest: bytes = envelope.NO_DIGEST
+    torn_bytes: int = 0
+    suspect: bool = False
+    suspect_indexes: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Journal:
+    """An open journal. Use it in one thread; `read` and `room_bytes` may be called in another.
+
+    Made by `open`. `first_index`, `last_index` and `last_term` describe what it holds durably (0 for
+    none), `commit_index` the highest that was given to it. While `suspect`, entries that this node may
+    have acknowledged can be missing: it must not vote or acknowledge, and a group of one must not start.
+    """
+
+    def __init__(
+        self, directory: Path, cluster: bytes, salt: Callable[[int], bytes], spare: Spare, disk: Disk
+    ) -> None:
+        self.directory = directory
+        self.cluster = cluster
+        self.recovered = Recovered()
+        self.last_index = 0
+        self.last_term = 0
+        self.commit_index = 0
+        self.suspect = False
+        self._salt = salt
+        self._disk = disk
+        self._spare = spare
+        self._catalog = Catalog(disk, directory)
+        self._next_group = 1
+        self._failure: str | None = None
+        self._lock: int | None = None
+        self._segment: SegmentWriter | None = None
+        self._extent: Extent | None = None
+        self._is_tail_kept = False
+        self._ask_at = 0
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str,
+        cluster: bytes,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        salt: Callable[[int], bytes] = os.urandom,
+        disk: Disk = LOCAL_DISK,
+    ) -> Self:
+        """Open or make the journal of a node of `cluster` (16 bytes), and recover it; see `recovered`.
+
+        `salt(n)` gives n random bytes. Raises RunningError if another process has it open, JournalError
+        if the directory cannot be used or belongs to another cluster or a newer format, DiskFullError
+        if there is no room for a first segment, CorruptJournalError if durable entries are damaged.
+        """
+        assert len(cluster) == CLUSTER_BYTES, f"a cluster id is {CLUSTER_BYTES} bytes, got {cluster!r}"
+        path = Path(directory)
+        spare = Spare(disk, path, max(round_to_sectors(segment_bytes), 2 * SECTOR_BYTES))
+        journal = cls(path, cluster, salt, spare, disk)
+        try:
+            disk.make_directory(path)
+            journal._lock = disk.lock(path / _LOCK_NAME)
+            journal._recover()
+        except OSError as error:
+            journal.close()
+            journal._raise_unopened(error)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    @property
+    def first_index(self) -> int:
+        """Index of the first entry, also when it is still to come."""
+        return self._catalog.first_index
+
+    def append(self, entries: Sequence[envelope.Entry], commit_index: int) -> None:
+        """Write entries that follow the last one as one group; they are durable when this returns.
+
+        `commit_index` is what the caller knows to be committed. Raises DiskFullError, with nothing changed,
+        where there is no room, and JournalError when the disk fails, now and for good.
+        """
+        self._check_usable()
+        assert entries, "a group holds at least one entry"
+        assert entries[0].index == self.last_index + 1, (
+            f"entry {entries[0].index} after entry {self.last_index}"
+        )
+        assert entries[-1].index == self.last_index + len(entries), f"gap before entry {entries[-1].index}"
+        assert commit_index <= entries[-1].index, f"commit {commit_index} beyond entry {entries[-1].index}"
+        parts = [entry.data for entry in entries]
+        payload_bytes = sum(map(len, parts))
+        segment, extent = self._segment_for(group_span_bytes(payload_bytes), commit_index)
+        group = GroupHeader(
+            self._next_group, segment.tail, entries[0].index, commit_index, len(parts), payload_bytes,
+            payload_crc(parts, segment.seed), count_sparse_sectors(parts), self.suspect,
+        )  # fmt: skip
+        try:
+            segment.append(group, parts)
+        except OSError as error:
+            self._fail(f"writing {segment.header.name} failed at offset {group.offset}", error)
+        extent.note(group)
+        self._next_group += 1
+        self.last_term = entries[-1].term
+        self.commit_index = max(self.commit_index, commit_index)
+        self.last_index = group.last_index
+        if segment.tail >= self._ask_at:
+            self.prepare()
+
+    def read(self, first_index: int, bytes_max: int) -> list[bytes]:
+        """Encoded entries from first_index on, as many as fit into bytes_max, at least one; none past the end.
+
+        Raises CorruptJournalError where an entry no longer reads back.
+        """
+        self._check_usable()
+        try:
+            return self._catalog.read(first_index, self.last_index, bytes_max)
+        except OSError as error:
+            raise JournalError(f"cannot read the journal in {self.directory}: {error}") from error
+
+    def truncate_after(self, index: int) -> None:
+        """Drop the entries behind `index`; they are set aside in a file, and then overridden durably.
+
+        Raises DiskFullError, with nothing dropped, where there is no room, and JournalError.
+        """
+        self._check_usable()
+        assert self.commit_index <= index <= self.last_index, (
+            f"truncation after {index}, committed {self.commit_index}, last {self.last_index}"
+        )
+        if index == self.last_index:
+            return
+        term = self._term_at(index)
+        try:
+            self._set_aside(index + 1)
+        except OSError as error:
+            self._refuse("setting entries aside failed", error)
+        self._open_segment(index + 1, 0, self.commit_index)
+        self.last_index = index
+        self.last_term = term
+
+    def prepare(self) -> None:
+        """See to it that the next segment gets made. Costs nothing when it is there or under way.
+
+        `append` calls it in time; a node that has stopped intake for lack of room calls it now and then,
+        to learn from `room_bytes` that there is room again.
+        """
+        self._check_usable()
+        assert self._segment is not None, "an open journal has a segment"
+        self._ask_at = self._segment.tail + self._segment.header.segment_bytes // 16
+        self._spare.ask()
+
+    def room_bytes(self) -> int:
+        """How much the coming groups can take for sure, each counted with `group_span_bytes`."""
+        self._check_usable()
+        assert self._segment is not None, "an open journal has a segment"
+        rest_bytes = 0 if self._is_tail_kept else self._segment.room_bytes
+        return max(rest_bytes, self._spare.room_bytes)
+
+    def clear_suspect(self) -> None:
+        """The caller vouches that the log again covers all that this node may have acknowledged."""
+        self._check_usable()
+        self.suspect = False
+
+    def close(self) -> None:
+        """Let go of the directory. Raises JournalError if that fails, but not for what failed before."""
+        self._failure = self._failure or "it is closed"
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        try:
+            self._spare.close()
+            if self._segment is not None:
+                self._segment.close()
+        except OSError as error:
+            raise JournalError(f"closing the journal in {self.directory} failed: {error}") from error
+        finally:
+            self._disk.close(lock)
+
+    # --- recovery --------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        names = self._disk.names(self.directory)
+        for name in names:
+            if name.endswith(".tmp"):
+                self._disk.remove(self.directory / name)
+        headers = read_headers(self._disk, self.directory, self.cluster)
+        if not headers:
+            self._open_segment(1, 0, 0)
+            return
+        recovery = recover(headers, lambda header: read_segment(self._disk, self.directory, header))
+        for extent in recovery.extents:
+            self._catalog.add(extent)
+        self._take_over(recovery)
+
+    def _take_over(self, recovery: Recovery) -> None:
+        """Go on from what was found. What is whole may not be durable yet: that is made good first."""
+        extent, tail = recovery.extents[-1], recovery.tail
+        fd = self._disk.open(self.directory / extent.header.name, writable=True)
+        self._segment = SegmentWriter(self._disk, fd, extent.header, tail.offset)
+        self._extent = extent
+        if tail.ending is Ending.TORN:
+            fill_with_zeros(self._disk, fd, tail.offset, tail.dirty_end)
+        self._disk.sync(fd)
+        self._disk.sync_directory(self.directory)
+        self._is_tail_kept = tail.ending is Ending.SUSPECT
+        self._next_group = extent.next_group
+        self._ask_at = extent.header.segment_bytes // 2
+        self.last_index = extent.next_index - 1
+        self.commit_index = extent.commit_index
+        self.suspect = extent.suspect or self._is_tail_kept
+        self.recovered = replace(describe(recovery), suspect=self.suspect, last_index=self.last_index)
+        if self.last_index:
+            entry = self._entry_at(self.last_index)
+            self.last_term = entry.term
+            self.recovered = replace(self.recovered, last_term=entry.term, last_digest=entry.digest)
+
+    # --- segments --------------------------------------------------------------------------------
+
+    def _segment_for(self, span_bytes: int, commit_index: int) -> tuple[SegmentWriter, Extent]:
+        """The segment that the next group goes to: the current one, or a new one."""
+        segment = self._segment
+        if segment is None or self._is_tail_kept or segment.room_bytes < span_bytes:
+            self._open_segment(self.last_index + 1, span_bytes, commit_index)
+        assert self._segment is not None, "a segment was opened, or an error was raised"
+        assert self._extent is not None, "a segment was opened, or an error was raised"
+        return self._segment, self._extent
+
+    def _open_segment(self, first_index: int, span_bytes: int, commit_index: int) -> None:
+        """Go on in a new segment, with room for a group of so many bytes."""
+        header, fd, path = self._blank_segment(first_index, span_bytes, commit_index)
+        segment = SegmentWriter(self._disk, fd, header)
+        try:
+            segment.write_header()
+            self._disk.rename(path, self.directory / header.name)
+            self._disk.sync_directory(self.directory)
+        except OSError as error:
+            segment.close()
+            self._fail(f"making {header.name} failed", error)
+        if self._segment is not None:
+            self._segment.close()
+        self._segment = segment
+        self._extent = Extent(header)
+        self._catalog.add(self._extent)
+        self._is_tail_kept = False
+        self._ask_at = header.segment_bytes // 2
+
+    def _blank_segment(
+        self, first_index: int, span_bytes: int, commit_index: int
+    ) -> tuple[SegmentHeader, int, Path]:
+        previous = self._segment
+        try:
+            fd, path, segment_bytes = self._spare.take(SECTOR_BYTES + span_bytes)
+        except OSError as error:
+            self._refuse("making a segment failed", error)
+        header = SegmentHeader(
+            cluster=self.cluster,
+            salt=self._salt(SALT_BYTES),
+            number=previous.header.number + 1 if previous else 1,
+            segment_bytes=segment_bytes,
+            first_index=first_index,
+            first_group=self._next_group,
+            previous_end=previous.tail if previous else 0,
+            commit_index=max(self.commit_index, min(commit_index, first_index - 1)),
+            suspect=self.suspect,
+        )
+        return header, fd, path
+
+    def _set_aside(self, first_index: int) -> None:
+        """Copy the entries from first_index on to a file of their own, durably."""
+        assert self._segment is not None, "an open journal has a segment"
+        aside = self.directory / _ASIDE_NAME
+        self._disk.make_directory(aside)
+        path = aside / f"{self._segment.header.number:08d}-{first_index}-{self.last_index}.entries"
+        temporary = path.with_suffix(".tmp")
+        fd = self._disk.create(temporary)
+        try:
+            offset = 0
+            index = first_index
+            while entries := self._catalog.read(index, self.last_index, _READ_BYTES):
+                write_whole(self._disk, fd, entries, offset)
+                offset += sum(map(len, entries))
+                index += len(entries)
+            self._disk.sync(fd)
+        finally:
+            self._disk.close(fd)
+        self._disk.rename(temporary, path)
+        self._disk.sync_directory(aside)
+
+    # --- what goes wrong -------------------------------------------------------------------------
+
+    def _entry_at(self, index: int) -> envelope.Entry:
+        [data] = self._catalog.read(index, index, 0)
+        try:
+            return envelope.decode_entry(data)
+        except EnvelopeError as error:
+            raise CorruptJournalError(
+                f"entry {index} in {self.directory} was written wrong: {error}"
+            ) from error
+
+    def _term_at(self, index: int) -> int:
+        return self._entry_at(index).term if index else 0
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise JournalError(f"the journal in {self.directory} is not usable: {self._failure}")
+
+    def _refuse(self, what: str, error: OSError) -> NoReturn:
+        """Say why something was not begun; only lack of room can pass."""
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"no room in {self.directory}: {what} ({error.strerror}); nothing changed, free some space"
+            ) from error
+        self._fail(what, error)
+
+    def _fail(self, what: str, error: OSError) -> NoReturn:
+        """The disk failed: nothing may be built on what it holds until it has been read again."""
+        self._failure = f"{what}: {error}"
+        raise JournalError(
+            f"the journal in {self.directory} stops: {self._failure}; check the disk, then restart the node"
+        ) from error
+
+    def _raise_unopened(self, error: OSError) -> NoReturn:
+        if error.errno in _FULL:
+            raise DiskFullError(f"no room for a journal in {self.directory}: {error.strerror}") from error
+        raise JournalError(
+            f"cannot open the journal in {self.directory}: {error.strerror or error}; "
+            "check the directory, its owner and the disk"
+        ) from error
+
+
+def describe(recovery: Recovery) -> Recovered:
+    """What is to be told about the tail that recovery found."""
+    tail, extent = recovery.tail, recovery.extents[-1]
+    place = f"{extent.header.name} offset {tail.offset}"
+    if tail.ending is Ending.TORN:
+        note = f"{place}: {tail.dirty_bytes} bytes of a group that was never acknowledged were cut"
+        return Recovered(torn_bytes=tail.dirty_bytes, notes=(note,))
+    if tail.ending is Ending.SUSPECT:
+        first_index, last_index = tail.indexes or (extent.next_index, "?")
+        note = (
+            f"{place}: entries {first_index} to {last_index} were written whole but are wrong; they are kept"
+        )
+        return Recovered(suspect_indexes=tail.indexes, notes=(note,))
+    return Recovered()

@@ -1,0 +1,245 @@
+"""A disk in memory that crashes when it is told to, and then keeps only what it must.
+
+    write --> live sectors --sync--> durable sectors
+    create, rename, remove --> live names --sync_directory--> durable names
+
+After a crash a file has its durable sectors, and of the sectors written since then those that `survives`
+picks, each on its own: so writes get lost, torn and reordered. Names go back to the durable ones, or
+keep a first part of what changed since.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sequencer.errors import RunningError
+from sequencer.journal.disk import settle
+
+SECTOR_BYTES = 512
+
+Survives = Callable[[int], bool]
+"""Given the place of an unsynced sector (0, 1, 2, ... in the order of the writes): is it on the disk?"""
+
+
+class Crashed(BaseException):
+    """The machine went down; nothing works on this disk any more."""
+
+
+@dataclass(eq=False)
+class Inode:
+    """A file's bytes now, its bytes that are durable, and the sectors written since, in order."""
+
+    live: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+    pending: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def resize(self, size_bytes: int) -> None:
+        self.live.extend(bytes(max(0, size_bytes - len(self.live))))
+
+    def write(self, data: bytes, offset: int) -> None:
+        self.resize(offset + len(data))
+        self.live[offset : offset + len(data)] = data
+        first = offset - offset % SECTOR_BYTES
+        for at in range(first, offset + len(data), SECTOR_BYTES):
+            self.pending.append((at, bytes(self.live[at : at + SECTOR_BYTES])))
+
+    def sync(self) -> None:
+        self.durable[:] = self.live
+        self.pending.clear()
+
+    def after_crash(self, survives: Callable[[], bool]) -> "Inode":
+        data = bytearray(self.durable)
+        for at, sector in self.pending:
+            if survives():
+                data.extend(bytes(max(0, at + len(sector) - len(data))))
+                data[at : at + len(sector)] = sector
+        return Inode(bytearray(data), data)
+
+
+class FaultyDisk:
+    """Implements `sequencer.journal.Disk`.
+
+    `crash_at` is the number of the operation (1, 2, ...) that is not finished any more; a write that crashes
+    has reached the live sectors, any other operation has not happened. `capacity_bytes` bounds all files
+    together. `failing` names operations that fail, with their errno.
+    """
+
+    def __init__(self, *, crash_at: int | None = None, capacity_bytes: int | None = None) -> None:
+        self.crash_at = crash_at
+        self.capacity_bytes = capacity_bytes
+        self.failing: dict[str, int] = {}
+        self.operations: list[str] = []
+        self._names: dict[Path, Inode | None] = {}
+        self._changes: list[tuple[Path, dict[Path, Inode | None]]] = []
+        self._durable_names: dict[Path, Inode | None] = {}
+        self._open: dict[int, Inode] = {}
+        self._locks: dict[int, Inode] = {}
+        self._next_fd = 3
+
+    def after_crash(self, survives: Survives, *, names_kept: int = 0) -> "FaultyDisk":
+        """The disk as the next start finds it; `names_kept` of the unsynced changes of names have lasted."""
+        places = iter(range(1 << 30))
+        fresh: dict[Inode, Inode] = {}
+        names = dict(self._durable_names)
+        for _directory, change in self._changes[:names_kept]:
+            _apply(names, change)
+        disk = FaultyDisk(capacity_bytes=self.capacity_bytes)
+        for path, inode in names.items():
+            if inode is not None and inode not in fresh:
+                fresh[inode] = inode.after_crash(lambda: survives(next(places)))
+            disk._names[path] = fresh[inode] if inode is not None else None
+        disk._durable_names = dict(disk._names)
+        return disk
+
+    def after_kill(self) -> "FaultyDisk":
+        """The disk as the next process finds it when only the process was killed: all that was written is there."""
+        disk = FaultyDisk(capacity_bytes=self.capacity_bytes)
+        disk._names, disk._changes, disk._durable_names = self._names, self._changes, self._durable_names
+        return disk
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the crash has come."""
+        return self.crash_at is not None and len(self.operations) >= self.crash_at
+
+    @property
+    def pending_sectors(self) -> int:
+        """How many sectors a crash would put at risk."""
+        return sum(len(inode.pending) for inode in self._inodes())
+
+    @property
+    def pending_names(self) -> int:
+        """How many changes of names a crash would put at risk."""
+        return len(self._changes)
+
+    def contents(self, path: Path) -> bytearray:
+        """A file's bytes as they are read now."""
+        inode = self._names[path]
+        assert inode is not None
+        return inode.live
+
+    def damage(self, path: Path, offset: int, data: bytes) -> None:
+        """Let a file read differently from now on, as if it had been written so durably."""
+        inode = self._names[path]
+        assert inode is not None
+        inode.live[offset : offset + len(data)] = data
+        inode.sync()
+
+    # --- the seam --------------------------------------------------------------------------------
+
+    def make_directory(self, path: Path) -> None:
+        self._operate("make_directory")
+        for each in (path, *path.parents):
+            self._names.setdefault(each, None)
+            self._durable_names.setdefault(each, None)
+
+    def names(self, directory: Path) -> list[str]:
+        self._operate("names")
+        return sorted(path.name for path in self._names if path.parent == directory and path != directory)
+
+    def lock(self, path: Path) -> int:
+        self._operate("lock")
+        inode = self._names.setdefault(path, Inode())
+        assert inode is not None
+        if inode in self._locks.values():
+            raise RunningError(f"{path.parent} is in use")
+        fd = self._number(inode)
+        self._locks[fd] = inode
+        return fd
+
+    def create(self, path: Path) -> int:
+        self._operate("create")
+        inode = Inode()
+        self._change(path.parent, {path: inode})
+        return self._number(inode)
+
+    def open(self, path: Path, *, writable: bool = False) -> int:
+        self._operate("open")
+        inode = self._names.get(path)
+        if inode is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return self._number(inode)
+
+    def close(self, fd: int) -> None:
+        self._operate("close")
+        del self._open[fd]
+        self._locks.pop(fd, None)
+
+    def reserve(self, fd: int, size_bytes: int) -> None:
+        self._operate("reserve")
+        inode = self._open[fd]
+        used = sum(len(other.live) for other in self._inodes() if other is not inode)
+        if self.capacity_bytes is not None and used + size_bytes > self.capacity_bytes:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        inode.resize(size_bytes)
+
+    def pread(self, fd: int, size_bytes: int, offset: int) -> bytes:
+        self._operate("pread")
+        return bytes(self._open[fd].live[offset : offset + size_bytes])
+
+    def pwritev(self, fd: int, parts: Sequence[bytes], offset: int) -> int:
+        data = b"".join(parts)
+        if not self.has_crashed and "pwritev" not in self.failing:
+            self._open[fd].write(data, offset)
+        self._operate("pwritev")
+        return len(data)
+
+    def sync(self, fd: int) -> None:
+        self._operate("sync")
+        self._open[fd].sync()
+
+    def sync_directory(self, path: Path) -> None:
+        self._operate("sync_directory")
+        for directory, change in self._changes:
+            if directory == path:
+                _apply(self._durable_names, change)
+        self._changes = [item for item in self._changes if item[0] != path]
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._operate("rename")
+        inode = self._names[old]
+        self._change(new.parent, {old: _GONE, new: inode})
+
+    def remove(self, path: Path) -> None:
+        self._operate("remove")
+        self._change(path.parent, {path: _GONE})
+
+    def background(self, work: Callable[[], None]) -> "Future[None]":
+        future: Future[None] = Future()
+        settle(future, work)
+        return future
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _operate(self, name: str) -> None:
+        if not self.has_crashed:
+            self.operations.append(name)
+        if self.has_crashed:
+            raise Crashed
+        if name in self.failing:
+            raise OSError(self.failing[name], f"{name} fails")
+
+    def _change(self, directory: Path, change: dict[Path, Inode | None]) -> None:
+        _apply(self._names, change)
+        self._changes.append((directory, change))
+
+    def _number(self, inode: Inode) -> int:
+        self._next_fd += 1
+        self._open[self._next_fd] = inode
+        return self._next_fd
+
+    def _inodes(self) -> set[Inode]:
+        return {inode for inode in self._names.values() if inode is not None}
+
+
+_GONE = Inode()
+
+
+def _apply(names: dict[Path, Inode | None], change: dict[Path, Inode | None]) -> None:
+    for path, inode in change.items():
+        if inode is _GONE:
+            names.pop(path, None)
+        else:
+            names[path] = inode

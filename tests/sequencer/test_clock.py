@@ -1,0 +1,48 @@
+"""Sequenced time never decreases, never jumps, and finds back to true time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequencer.clock import SLEW_PER_MILLE, SequencedClock
+
+SECOND = 1_000_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, SECOND)), min_size=1, max_size=50))
+def test_time_never_decreases_and_moves_at_most_a_little_faster_than_it_passes(readings):
+    """Whatever the wall clock says, a stamp follows the last by at most what passed plus the slew."""
+    clock, monotonic_ns = SequencedClock(), 0
+    stamps = [(clock.stamp(readings[0][0], 0), 0)]
+    for wall_ns, passed_ns in readings[1:]:
+        monotonic_ns += passed_ns
+        stamps.append((clock.stamp(wall_ns, monotonic_ns), passed_ns))
+    steps = [(after - before, passed) for (before, _), (after, passed) in zip(stamps, stamps[1:], strict=False)]
+
+    assert all(0 <= step <= passed + passed * SLEW_PER_MILLE // 1000 for step, passed in steps)
+
+
+def test_a_jump_of_the_wall_clock_is_counted_and_not_followed():
+    """An hour forward or back moves sequenced time by no more than the slew."""
+    clock = SequencedClock()
+    start = clock.stamp(10_000 * SECOND, 0)
+    later = clock.stamp(13_600 * SECOND, SECOND)
+
+    assert (later - start, clock.jumps) == (SECOND + SECOND * SLEW_PER_MILLE // 1000, 1)
+
+
+def test_a_small_offset_is_worn_off():
+    """Ten ms of difference are gone after a few seconds."""
+    clock = SequencedClock()
+    clock.stamp(10_000 * SECOND, 0)
+    for second in range(1, 6):
+        stamp = clock.stamp(10_000 * SECOND + second * SECOND + SECOND // 100, second * SECOND)
+
+    assert stamp == 10_005 * SECOND + SECOND // 100
+
+
+def test_a_new_leader_never_goes_behind_the_log():
+    """The first stamp of a process starts at the later of the log's end and the wall clock."""
+    clock = SequencedClock(last_ns=50 * SECOND)
+    clock.follow(60 * SECOND)
+
+    assert clock.stamp(40 * SECOND, 0) == 60 * SECOND
