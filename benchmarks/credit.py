@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from engines.credit import Credit
 from engines.messages import (
@@ -200,8 +201,8 @@ def measure(regime: Regime, commands: int, runs: int) -> Figure:
     for _ in range(runs):
         machine = Credit()
         feed(machine, opening)
-        rates.append(_rate(commands, lambda machine=machine: feed(machine, payloads)))
-        codec.append(_rate(commands, lambda: read(payloads)))
+        rates.append(_rate(commands, partial(feed, machine, payloads)))
+        codec.append(_rate(commands, partial(read, payloads)))
     median = statistics.median
     return Figure(regime.name, round(median(codec)), round(median(rates)), min(rates), max(rates), flow.live_orders)
 

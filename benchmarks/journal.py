@@ -1,6 +1,6 @@
 """What the journal costs: CPU of an append beside its sync, the sync itself, and the speed of recovery.
 
-    python benchmarks/journal.py --dir DIRECTORY_ON_A_DISK
+    python -m benchmarks.journal --dir DIRECTORY_ON_A_DISK
 
 CPU is this process's, user and system. The bare loop makes the same write and sync without a
 journal, on a file that was prepared in the same way: the difference is what the journal adds.
@@ -9,12 +9,13 @@ journal, on a file that was prepared in the same way: the difference is what the
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from benchmarks.report import print_rows
 from sequencer import envelope
 from sequencer.envelope import Entry
 from sequencer.journal import Journal, JournalReader, verify
@@ -58,11 +59,6 @@ def chain(count: int, payload_bytes: int) -> list[Entry]:
     return entries
 
 
-def spread(values: list[float]) -> str:
-    """Median, and the smallest and largest value."""
-    return f"{statistics.median(values):8.1f}  ({min(values):.1f} to {max(values):.1f})"
-
-
 def each_us(work: Callable[[], None], count: int, clock: Callable[[], int]) -> float:
     """Microseconds of a clock that each of `count` pieces of work takes."""
     begin = clock()
@@ -104,32 +100,31 @@ def write_all(home: Path, groups: list[list[Entry]], disk: LocalDisk, clock: Cal
         os.close(fd)
 
 
-def bench_appends(home: Path, rounds: int) -> None:
-    """Print what appends cost, by size of the group."""
-    print("one append, us: median (smallest to largest)")
+def bench_appends(home: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Microseconds for each append, by size of the group."""
+    rows: dict[str, list[dict[str, float]]] = {}
     for name, (entries_per_group, payload_bytes) in GROUPS.items():
         group_bytes = entries_per_group * (payload_bytes + 272)
         count = max(20, min(2000, (SEGMENT_BYTES // 2 - 8192) // (group_bytes + 1024)))
         entries = chain(count * entries_per_group, payload_bytes)
         groups = [entries[at : at + entries_per_group] for at in range(0, len(entries), entries_per_group)]
-        synced = groups[:200]
-        runs: dict[str, list[float]] = {
-            "journal CPU": [],
-            "bare CPU": [],
-            "journal wall": [],
-            "bare wall": [],
-        }
-        for _ in range(rounds):
-            runs["journal CPU"].append(append_all(home, groups, UnsyncedDisk(), time.process_time_ns))
-            runs["bare CPU"].append(write_all(home, groups, UnsyncedDisk(), time.process_time_ns))
-            runs["journal wall"].append(append_all(home, synced, LOCAL_DISK, time.perf_counter_ns))
-            runs["bare wall"].append(write_all(home, synced, LOCAL_DISK, time.perf_counter_ns))
-        for what, values in runs.items():
-            print(f"  {name:12} {what:13} {spread(values)}")
+        rows[name] = [append_figures(home, groups) for _ in range(rounds)]
+    return rows
 
 
-def bench_recovery(home: Path, rounds: int) -> None:
-    """Print how fast a journal of full segments opens, reads back and verifies."""
+def append_figures(home: Path, groups: list[list[Entry]]) -> dict[str, float]:
+    """One round: with syncs left out for CPU, with a few hundred real ones for the time that passes."""
+    synced = groups[:200]
+    return {
+        "journal, CPU us": append_all(home, groups, UnsyncedDisk(), time.process_time_ns),
+        "bare, CPU us": write_all(home, groups, UnsyncedDisk(), time.process_time_ns),
+        "journal with sync, us": append_all(home, synced, LOCAL_DISK, time.perf_counter_ns),
+        "bare with sync, us": write_all(home, synced, LOCAL_DISK, time.perf_counter_ns),
+    }
+
+
+def bench_recovery(home: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """MB/s at which a journal of full segments opens, reads back and verifies."""
     shutil.rmtree(home, ignore_errors=True)
     journal = Journal.open(home, CLUSTER, segment_bytes=SEGMENT_BYTES, disk=UnsyncedDisk())
     entries = chain(20_000, 6_250)
@@ -137,15 +132,15 @@ def bench_recovery(home: Path, rounds: int) -> None:
         journal.append([entry], 0)
     journal.close()
     size_mb = sum(len(entry.data) for entry in entries) / 1e6
-    print(f"a journal of {size_mb:.0f} MB in groups of 6.5 KB, MB/s: median (smallest to largest)")
-    works = {
-        "open": lambda: open_once(home),
-        "read": lambda: read_all(home),
-        "verify": lambda: verify_all(home),
-    }
-    for name, work in works.items():
-        speeds = [size_mb / (each_us(work, 1, time.perf_counter_ns) / 1e6) for _ in range(rounds)]
-        print(f"  {name:12} {spread(speeds)}")
+    works = {"open": open_once, "read": read_all, "verify": verify_all}
+    speeds = [
+        {
+            f"{name}, MB/s": size_mb / each_us(partial(work, home), 1, time.perf_counter_ns) * 1e6
+            for name, work in works.items()
+        }
+        for _ in range(rounds)
+    ]
+    return {f"{size_mb:.0f} MB, groups of 6.5 KB": speeds}
 
 
 def open_once(home: Path) -> None:
@@ -170,10 +165,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--dir", help="a directory on the disk to measure; a scratch directory is made in it")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
-        bench_appends(Path(scratch) / "journal", options.rounds)
-        bench_recovery(Path(scratch) / "journal", options.rounds)
+        home = Path(scratch) / "journal"
+        print_rows("journal append", bench_appends(home, options.rounds), as_json=options.json)
+        print_rows("journal recovery", bench_recovery(home, options.rounds), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -435,9 +435,9 @@ Result = (
 )  # fmt: skip
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
-    COMMANDS: msgspec.msgpack.Decoder(list[Command]),  # type: ignore[dict-item]
-    DECISIONS: msgspec.msgpack.Decoder(list[Decision]),  # type: ignore[dict-item]
-    RESULTS: msgspec.msgpack.Decoder(list[Result]),  # type: ignore[dict-item]
+    COMMANDS: msgspec.msgpack.Decoder(list[Command]),
+    DECISIONS: msgspec.msgpack.Decoder(list[Decision]),
+    RESULTS: msgspec.msgpack.Decoder(list[Result]),
 }
 """For each channel, what reads a whole payload; raises msgspec.DecodeError."""
 

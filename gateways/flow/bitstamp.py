@@ -115,9 +115,7 @@ def _command(row: dict[str, str], instruments: int, clients: int) -> Line:
         return CancelOrder(client=owner, client_order_id=order_id, symbol=traded)
     price, quantity = _at_least(row["price"], TICK), _at_least(row["volume"], LOT)
     if action == "changed":
-        return ReplaceOrder(
-            client=owner, client_order_id=order_id, symbol=traded, price=price, quantity=quantity
-        )
+        return ReplaceOrder(client=owner, client_order_id=order_id, symbol=traded, price=price, quantity=quantity)
     if action != "created":
         raise ValueError(f"expected created, changed or deleted, got {action!r}")
     return NewOrder(

@@ -88,9 +88,7 @@ class _Market:
 
     def command(self, ordinal: int) -> Line:
         """The next command; `ordinal` makes its order's id unique."""
-        self._mid_ticks = max(
-            DEPTH_TICKS * 2, self._mid_ticks + self._random.randint(-STEP_TICKS, STEP_TICKS)
-        )
+        self._mid_ticks = max(DEPTH_TICKS * 2, self._mid_ticks + self._random.randint(-STEP_TICKS, STEP_TICKS))
         dice = self._random.random()
         if dice < 0.0005:
             owner = client(self._random.randrange(self._clients))
@@ -110,9 +108,7 @@ class _Market:
     def _replace(self) -> ReplaceOrder:
         owner, order_id, side = self._random.choice(self._live)
         price, quantity = self._price(side, CROSSING), self._quantity()
-        return ReplaceOrder(
-            client=owner, client_order_id=order_id, symbol=self._symbol, price=price, quantity=quantity
-        )
+        return ReplaceOrder(client=owner, client_order_id=order_id, symbol=self._symbol, price=price, quantity=quantity)
 
     def _new(self, ordinal: int) -> NewOrder:
         owner, side = client(self._random.randrange(self._clients)), self._side()

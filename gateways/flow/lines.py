@@ -34,9 +34,7 @@ _INEXACT: Final = "a JSON number with a fraction or an exponent is not exact: wr
 _UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _DIGITS: Final = rf"(?=.{{1,{DECIMAL_CHARS_MAX}}}\Z)[0-9]+(\.[0-9]+)?\Z"
 _NONZERO: Final = r"(?=[0.]*[1-9])"
-_DATE: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,9 +54,7 @@ Currency = Annotated[str, _text(NAME_CHARS_MAX, "a currency")]
 Positive = Annotated[str, _decimal(_NONZERO, 'a positive decimal string such as "1.5"')]
 Amount = Annotated[str, _decimal("", 'a decimal string, zero or more, such as "1000.50"')]
 Change = Annotated[str, _decimal("-?" + _NONZERO, 'a decimal string such as "-250.5"')]
-Time = Annotated[
-    int, Meta(ge=0, le=INT_MAX, description='a date such as "2026-05-02T03:00:00Z" or integer ns')
-]
+Time = Annotated[int, Meta(ge=0, le=INT_MAX, description='a date such as "2026-05-02T03:00:00Z" or integer ns')]
 SideWord = Literal["buy", "sell"]
 OrderTypeWord = Literal["limit", "market"]
 TimeInForceWord = Literal["gtc", "ioc", "fok", "gtd"]
@@ -256,9 +252,7 @@ def _read_object(text: str, number: int) -> dict[str, Any]:
     try:
         found: Any = json.loads(text, parse_float=_Fraction, parse_constant=_Fraction)
     except (ValueError, RecursionError) as error:
-        raise LineError(
-            number, f"expected a JSON object, got {_clip(text.strip()) or 'nothing'} ({error})"
-        ) from None
+        raise LineError(number, f"expected a JSON object, got {_clip(text.strip()) or 'nothing'} ({error})") from None
     if not isinstance(found, dict):
         raise LineError(number, f'expected a JSON object {{"type":...}}, got {_shown(found)}')
     return found

@@ -136,6 +136,7 @@ class MarketDataClient:
     def dealer(self) -> "zmq.Socket[bytes]":
         """A new socket for requests."""
         socket = tune(self._context.socket(zmq.DEALER))
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a gateway that is away
         socket.connect(self._endpoint)
         return socket
 
@@ -156,8 +157,9 @@ class MarketDataClient:
 
     def _ask(self, request: Request, expected: type[R]) -> R:
         """Send a request and wait for its reply; replies to earlier ones, which came late, are dropped."""
-        self._dealer.send(ENCODER.encode(request))
         deadline_ms = _now_ms() + int(self._timeout_s * 1000)
+        if self._dealer.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
+            self._dealer.send(ENCODER.encode(request), zmq.NOBLOCK)
         while (left_ms := deadline_ms - _now_ms()) > 0:
             if self._dealer.poll(left_ms):
                 _, reply = _read_reply(self._dealer)
@@ -205,7 +207,8 @@ class _Feed(Generic[V]):
         now_ms = _now_ms()
         if now_ms - self._heard_ms > SILENCE_MS:
             self._follower.needs_snapshot = True
-        if self._follower.needs_snapshot and now_ms - self._asked_ms >= ASK_AGAIN_MS:
+        due = self._follower.needs_snapshot and now_ms - self._asked_ms >= ASK_AGAIN_MS
+        if due and self._dealer.poll(0, zmq.POLLOUT):
             self._asked_ms = now_ms
             self._dealer.send(ENCODER.encode(_snapshot_request(self._follower.view.channel, self._symbol)), zmq.NOBLOCK)
 

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 
 from gateways.marketdata.books import Books
+from gateways.marketdata.views import Depth, depth_of
+from gateways.names import UnknownNameError
 from gateways.orders import runs
 from sequencer.envelope import Entry
+from sequencer.errors import ConfigError
 
 
 def fold_book(entries: Iterable[Entry]) -> Books:
@@ -14,3 +17,13 @@ def fold_book(entries: Iterable[Entry]) -> Books:
         for first_sequence, channel, messages in runs(entry):
             books.apply(first_sequence, entry.time_ns, channel, messages)
     return books
+
+
+def depth_in_log(entries: Iterable[Entry], symbol: str, depth: int) -> Depth:
+    """The best `depth` levels of a book after these entries. Raises ConfigError for a symbol that nobody set."""
+    books = fold_book(entries)
+    try:
+        instrument = books.directory.instrument(symbol)
+    except UnknownNameError as error:
+        raise ConfigError(str(error)) from None
+    return depth_of(instrument, books.book(symbol).level_snapshot(depth=depth))

@@ -39,6 +39,8 @@ from sequencer.errors import IslandError
 
 FRAME_COMMANDS: Final = 256
 BUSY_PAUSE_MS: Final = 5
+PROBE_MS: Final = 250
+"""Who waits for something asks after so long, by a heartbeat, whether the gateway still knows the connection."""
 _LOG_ON_AGAIN: Final = frozenset((LogoffReason.SILENT, LogoffReason.NOT_LOGGED_ON))
 
 
@@ -144,10 +146,10 @@ class ClientSession:
         """Number the command of a client that has been logged on, and queue it. Raises RefusedError."""
         account = self.accounts[name]
         assert account.client_id, f"{name} was never logged on"
+        command.client_id = account.client_id
         problem = checks.problem(command, is_operator=name == OPERATOR)
         if problem:
             raise RefusedError(f"{type(command).__name__} of {name}: {problem}")
-        command.client_id = account.client_id
         command.number = number = account.next_number
         account.next_number = number + 1
         self._queue.append(command)
@@ -176,7 +178,8 @@ class ClientSession:
             self._control = []
         if self._queue and not self._logging_on and now_ms >= self._paused_until_ms:
             frames += self._command_frames()
-        if not frames and now_ms - self._spoke_ms >= HEARTBEAT_MS:
+        waits = self._sent or self._logging_on
+        if not frames and now_ms - self._spoke_ms >= (PROBE_MS if waits else HEARTBEAT_MS):
             frames.append(ENCODER.encode([Heartbeat()]))
         if frames:
             self._spoke_ms = now_ms
@@ -245,7 +248,8 @@ class ClientSession:
     def _logged_off(self, logged: LoggedOff, _now_ms: int) -> None:
         if logged.reason not in _LOG_ON_AGAIN:
             raise LoggedOffError(f"the gateway logged off {logged.client!r}: {logged.text}")
-        if not self._logging_on:
+        if not self._logging_on or not logged.client_id:
+            # With id 0 it answers a heartbeat that came after our Logons: they were lost with a connection.
             self.connected()
 
     def _expected(self, refusal: Expected | Busy, _now_ms: int) -> None:

@@ -188,7 +188,8 @@ class Session:
             return
         if logon.client not in self._logons:
             self._taken.append(m.RegisterClient(0, 0, logon.client))
-        self._logons.setdefault(logon.client, []).append((link, logon))
+        others = [waiting for waiting in self._logons.get(logon.client, ()) if waiting[0] is not link]
+        self._logons[logon.client] = [*others, (link, logon)]
 
     def _logon_problem(self, logon: Logon) -> str:
         if logon.version != VERSION:

@@ -76,8 +76,8 @@ _SEGMENT_CRC_FROM = 12
 _GROUP = struct.Struct("<4sIQQQQIIIIII")
 _GROUP_BODY = struct.Struct("<QQQQIIIIII")
 _GROUP_CRC_FROM = 8
-# A sector with at most one set bit has 511 blank bytes, so at least 256 of them in a row.
-_BLANK_RUN = bytes(SECTOR_BYTES // 2)
+# A sector with at most one set bit has 511 blank bytes, so at least 255 of them in a row.
+_BLANK_RUN = bytes(255)
 
 assert _GROUP.size == GROUP_HEADER_BYTES
 

@@ -12,7 +12,7 @@ from itertools import product
 import pytest
 
 from sequencer.errors import CorruptJournalError, JournalError
-from sequencer.journal import verify
+from sequencer.journal import Journal, verify
 from sequencer.journal.format import (
     SECTOR_BYTES,
     GroupHeader,
@@ -220,17 +220,19 @@ def test_another_clusters_journal_is_refused(files: dict[str, bytearray]):
 
 
 def test_bytes_of_another_segment_never_pass():
-    """A recycled block with valid groups of another segment, at the same offset, is not taken for a group."""
-    disk = disk_with(GROUPS, segment_bytes=SMALL_SEGMENT_BYTES)
-    first, last = disk.contents(HOME / FIRST), disk.contents(HOME / LAST)
-    end = list(groups_of(bytes(last)))[-1].end
-    disk_of_one = disk_with([ENTRIES], segment_bytes=SMALL_SEGMENT_BYTES * 2)
-    stale = disk_of_one.contents(HOME / FIRST)[SECTOR_BYTES:SMALL_SEGMENT_BYTES]
-    disk.damage(HOME / LAST, end, (bytes(first[SECTOR_BYTES:]) + bytes(stale))[: len(last) - end])
+    """A recycled block is no group, though it is one elsewhere: with the same offset, number and entries."""
+    disk, other = disk_with(GROUPS[:2], segment_bytes=8192), FaultyDisk()
+    journal = Journal.open(
+        HOME, CLUSTER, segment_bytes=8192, salt=lambda size_bytes: b"\xee" * size_bytes, disk=other
+    )
+    for group in GROUPS[:3]:
+        journal.append(group, group[0].index - 1)
+    last = list(groups_of(bytes(other.contents(HOME / FIRST))))[-1]
+    disk.damage(HOME / FIRST, last.offset, bytes(other.contents(HOME / FIRST)[last.offset : last.end]))
 
     journal = open_on(disk)
 
-    assert (journal.suspect, held_by(journal)) == (True, encoded(ENTRIES))
+    assert (journal.suspect, held_by(journal)) == (True, encoded(ENTRIES[:3]))
 
 
 def test_verify_reports_what_it_counted_up_to_the_damage():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from sequencer.errors import CorruptJournalError, JournalError, RunningError
 from sequencer.journal import LOCAL_DISK, Disk, Journal, group_span_bytes, verify
+from sequencer.journal.disk import settle
 from tests.models.entries import CLUSTER, chain, dense
 from tests.models.faulty_disk import Crashed, FaultyDisk
 from tests.models.journals import HOME, disk_with, encoded, held_by, open_on
@@ -279,6 +281,47 @@ def test_close_leaves_no_spare_behind(tmp_path: Path):
     journal.close()
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000001.seg", "lock"]
+
+
+class Deferred(Future[None]):
+    """Work that makes no progress until somebody waits for it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
+        self._work = work
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        if not self.done():
+            settle(self, self._work)
+        return super().exception(timeout)
+
+
+class SlowDisk(FaultyDisk):
+    """Whose background work is always still under way."""
+
+    def background(self, work: Callable[[], None]) -> Future[None]:
+        return Deferred(work)
+
+
+def test_a_spare_under_way_is_waited_for():
+    """A group that needs the next segment waits for the one that is being made, and makes no second one."""
+    disk = SlowDisk()
+    journal = open_on(disk)
+    for entry in chain([dense(900, salt) for salt in range(4)]):
+        journal.append([entry], 0)
+
+    assert (journal.last_index, disk.operations.count("create")) == (4, 2)
+
+
+def test_close_does_not_wait_for_a_whole_segment():
+    """Closing stops the making of a spare before the next of its zeros."""
+    disk = SlowDisk()
+    journal = open_on(disk)
+    journal.prepare()
+    writes = disk.operations.count("pwritev")
+    journal.close()
+
+    assert (disk.operations.count("pwritev"), disk.names(HOME)) == (writes, ["00000001.seg", "lock"])
 
 
 def test_a_closed_journal_says_so(open_journal: Open):

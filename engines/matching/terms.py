@@ -1,0 +1,100 @@
+"""What makes an order or an instrument valid, whatever rests in the book.
+
+Rules
+- The first that fails is the reason: INSTRUMENT_HALTED, INVALID_TERMS, INVALID_QUANTITY, INVALID_PRICE,
+  PRICE_OUTSIDE_BAND, ALREADY_EXPIRED. (The book goes on with DUPLICATE_CLIENT_ORDER_ID, then
+  POST_ONLY_WOULD_TRADE.)
+- Prices and quantities are 1 to INT_MAX. A client order id is 1 to CLIENT_ORDER_ID_CHARS_MAX characters.
+- Post-only is for limit orders that may rest: GTC and GTD.
+- GTD names a time after the entry's own; with any other time in force `expire_at_ns` means nothing.
+- An instrument has a symbol, a currency, a tick and a lot above zero with 0 to 18 decimals, and a band
+  whose ends are not negative and in order where both are set.
+"""
+
+from typing import Final
+
+from engines.messages import (
+    CLIENT_ORDER_ID_CHARS_MAX,
+    INT_MAX,
+    NewOrder,
+    OrderType,
+    Reason,
+    SelfTrade,
+    SetInstrument,
+    TimeInForce,
+)
+
+DECIMALS_MAX: Final = 18
+
+
+class Limits:
+    """What an instrument allows at the moment: the band (ticks) and whether it trades at all."""
+
+    __slots__ = ("band_high", "band_low", "halted", "price_max", "price_min")
+
+    def __init__(self) -> None:
+        self.halted = False
+        self.set_band(0, 0)
+
+    def set_band(self, low: int, high: int) -> None:
+        """Allow prices from `low` to `high`, in ticks; 0 means no bound on that side."""
+        self.band_low, self.band_high = low, high
+        self.price_min = low or 1
+        self.price_max = min(high, INT_MAX) if high else INT_MAX
+
+    def refusal(self, price: int, quantity: int) -> int:
+        """Why this price (ticks) and quantity (lots) are not taken, or 0."""
+        if not 0 < quantity <= INT_MAX:
+            return Reason.INVALID_QUANTITY
+        if not 0 < price <= INT_MAX:
+            return Reason.INVALID_PRICE
+        if not self.price_min <= price <= self.price_max:
+            return Reason.PRICE_OUTSIDE_BAND
+        return 0
+
+
+def order_refusal(order: NewOrder, limits: Limits, time_ns: int) -> int:
+    """Why an order that arrives at `time_ns` is not taken (a Reason), or 0."""
+    if limits.halted:
+        return Reason.INSTRUMENT_HALTED
+    if not _has_valid_terms(order):
+        return Reason.INVALID_TERMS
+    reason = limits.refusal(order.price, order.quantity)
+    if not reason and order.time_in_force == TimeInForce.GTD and order.expire_at_ns <= time_ns:
+        return Reason.ALREADY_EXPIRED
+    return reason
+
+
+def is_valid_client_order_id(client_order_id: str) -> bool:
+    """Whether a client may call an order so."""
+    return 0 < len(client_order_id) <= CLIENT_ORDER_ID_CHARS_MAX
+
+
+def is_valid_instrument(terms: SetInstrument) -> bool:
+    """Whether an instrument can have these terms."""
+    low, high = terms.band_low, terms.band_high
+    return (
+        bool(terms.symbol and terms.currency)
+        and terms.tick > 0
+        and terms.lot > 0
+        and 0 <= terms.tick_decimals <= DECIMALS_MAX
+        and 0 <= terms.lot_decimals <= DECIMALS_MAX
+        and low >= 0
+        and (high == 0 or 0 <= low <= high)
+    )
+
+
+def _has_valid_terms(order: NewOrder) -> bool:
+    may_rest = order.order_type == OrderType.LIMIT and order.time_in_force in (
+        TimeInForce.GTC,
+        TimeInForce.GTD,
+    )
+    return (
+        order.side in (1, 2)
+        and is_valid_client_order_id(order.client_order_id)
+        and OrderType.LIMIT <= order.order_type <= OrderType.MARKET
+        and TimeInForce.GTC <= order.time_in_force <= TimeInForce.GTD
+        and SelfTrade.ALLOW <= order.self_trade <= SelfTrade.CANCEL_BOTH
+        and (may_rest or not order.post_only)
+        and (order.time_in_force != TimeInForce.GTD or order.expire_at_ns > 0)
+    )
