@@ -69,7 +69,8 @@ class Node:
             raise
         self._reports: dict[str, tuple[int, bytes]] = {}
         self._full = False
-        self._retry_ms = 0
+        self._stalled_until_ms = 0
+        self._look_again_ms = 0
 
     def run(self, stop: StopSignal) -> None:
         """Serve until `stop`."""
@@ -87,6 +88,7 @@ class Node:
         if self._ingress in ready:
             self._take_in()
         now_ms = _now_ms()
+        self._look_for_room(now_ms)
         self._orderer.propose(now_ms, time.time_ns(), time.monotonic_ns())
         self._orderer.step(now_ms)
         self._fulfil()
@@ -213,7 +215,7 @@ class Node:
 
     def _fulfil(self) -> None:
         """Do what is owed, in the order that makes every promise true."""
-        if self._full and _now_ms() < self._retry_ms:
+        if _now_ms() < self._stalled_until_ms:
             return
         orderer = self._orderer
         owed, orderer.owed = orderer.owed, Duties()
@@ -237,10 +239,19 @@ class Node:
         try:
             self._journal.append(entries, self._orderer.raft.commit_index)
         except DiskFullError:
-            self._full, self._retry_ms = True, _now_ms() + RETRY_MS
+            self._stalled_until_ms = _now_ms() + RETRY_MS
             return False
-        self._full = self._journal.room_bytes() < self._config.journal.reserve_bytes
         return True
+
+    def _look_for_room(self, now_ms: int) -> None:
+        """Below the reserve, and with no room for another segment, the node is full; it asks again and again."""
+        if now_ms < self._look_again_ms:
+            return
+        self._look_again_ms = now_ms + RETRY_MS
+        short = self._journal.room_bytes() < self._config.journal.reserve_bytes
+        if short:
+            self._journal.prepare()
+        self._full = short and self._journal.is_full
 
     def _send_peers(self, messages: list[tuple[str, Message]]) -> None:
         for peer, message in messages:

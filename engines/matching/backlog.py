@@ -22,7 +22,18 @@ import msgspec
 
 from engines.matching.book import Emit
 from engines.matching.instruments import Instruments, is_sweep
-from engines.messages import CancelAll, Command, MassCanceled, Message, NewOrder, ReplaceOrder, SetInstrument
+from engines.messages import (
+    CancelAll,
+    CancelOrder,
+    Command,
+    HaltInstrument,
+    MassCanceled,
+    Message,
+    NewOrder,
+    ReplaceOrder,
+    ResumeInstrument,
+    SetInstrument,
+)
 
 _IN_AN_INSTRUMENT: Final = (NewOrder, ReplaceOrder, CancelOrder, CancelAll, HaltInstrument, ResumeInstrument)
 

@@ -316,7 +316,12 @@ class Book:
 
     def _take(self, taker: Taker, emit: Emit) -> bool:
         """Trade with the other side up to the taker's key; return whether an own order stopped it."""
-        order_id, client_id, self_trade, leaves = taker.order_id, taker.client_id, taker.self_trade, taker.leaves
+        order_id, client_id, self_trade, leaves = (
+            taker.order_id,
+            taker.client_id,
+            taker.self_trade,
+            taker.leaves,
+        )
         side = self.asks if taker.key > 0 else self.bids
         keys, worst = side.keys, -taker.key
         while leaves and keys and keys[-1] >= worst:
@@ -328,6 +333,8 @@ class Book:
                         self._cancel_met(maker, level, taker.by, emit)
                     if self_trade == _CANCEL_OLDEST:
                         continue
+                    if not level:
+                        side.drop(keys[-1])
                     taker.leaves = leaves
                     return True
                 quantity = min(leaves, maker.leaves)
@@ -342,6 +349,12 @@ class Book:
                 side.drop(keys[-1])
         taker.leaves = leaves
         return False
+
+    def _cancel_met(self, maker: Order, level: Level, by: int, emit: Emit) -> None:
+        """Cancel a resting order that an order of its own client met; an empty level is left to the caller."""
+        del level[maker.order_id]
+        self._unlist(maker)
+        emit(OrderCanceled(maker.order_id, by, maker.leaves, int(Reason.SELF_TRADE)))
 
     def _can_fill(self, taker: Taker) -> bool:
         """Whether a taker would trade all that it wants under its self-trade instruction."""

@@ -13,6 +13,7 @@ Rules
 from bisect import bisect_left, insort
 from collections import deque
 from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -35,11 +36,16 @@ from gateways.marketdata.protocol import (
 )
 
 
+_BUY: Final = int(Side.BUY)  # comparing with the enum member itself costs 50 ns each time
+_SELL: Final = int(Side.SELL)
+
+
 class Level(msgspec.Struct, gc=False, eq=False):
     """All orders at one price, in the order of their priority."""
 
-    side: int
+    half: "Half"
     price: int
+    merit: int
     orders: "dict[int, Order]"
     quantity: int = 0
     told_quantity: int = 0
@@ -56,6 +62,7 @@ class Order(msgspec.Struct, gc=False, eq=False):
     leaves: int
     may_rest: bool
     level: Level | None = None
+    """Where it stands in a queue; None while it does not."""
     told_leaves: int = 0
     """What readers know to be left; 0: they do not know the order."""
     has_moved: bool = False
@@ -69,22 +76,21 @@ class Half:
 
     def __init__(self, side: int) -> None:
         self.side = side
-        self.sign = 1 if side == Side.BUY else -1
+        self.sign = 1 if side == _BUY else -1
         self.levels: dict[int, Level] = {}
         self.merits: list[int] = []
 
-    def level(self, price: int) -> Level:
-        """The level at a price, made if there is none."""
-        level = self.levels.get(price)
-        if level is None:
-            level = self.levels[price] = Level(self.side, price, {})
-            insort(self.merits, price * self.sign)
+    def add(self, price: int) -> Level:
+        """A new level at a price that has none."""
+        merit = price * self.sign
+        level = self.levels[price] = Level(self, price, merit, {})
+        insort(self.merits, merit)
         return level
 
     def remove(self, level: Level) -> None:
         """Forget a level that is empty."""
         del self.levels[level.price]
-        del self.merits[bisect_left(self.merits, level.price * self.sign)]
+        del self.merits[bisect_left(self.merits, level.merit)]
 
     def best_first(self) -> list[Level]:
         """All levels that readers know, from the best price on."""
@@ -110,8 +116,8 @@ class Book:
 
     def __init__(self, instrument_id: int) -> None:
         self.instrument_id = instrument_id
-        self.buys = Half(Side.BUY)
-        self.sells = Half(Side.SELL)
+        self.buys = Half(_BUY)
+        self.sells = Half(_SELL)
         self.tape: deque[TradeDone] = deque(maxlen=TRADES_KEPT)
         self.level_number = 0
         self.order_number = 0
@@ -124,11 +130,11 @@ class Book:
 
     def enter(self, order: Order) -> None:
         """The order is now the last in the queue at its price."""
-        half = self.buys if order.side == Side.BUY else self.sells
-        level = order.level = half.level(order.price)
+        half = self.buys if order.side == _BUY else self.sells
+        level = order.level = half.levels.get(order.price) or half.add(order.price)
         level.orders[order.order_id] = order
         level.quantity += order.leaves
-        self._changed_levels[order.price * half.sign] = level
+        self._changed_levels[level.merit] = level
         self._changed_orders.pop(order.order_id, None)
         self._changed_orders[order.order_id] = order
 
@@ -140,7 +146,7 @@ class Book:
         level.quantity -= order.leaves
         order.level = None
         order.has_moved = order.told_leaves > 0
-        self._changed_levels[order.price if order.side == Side.BUY else -order.price] = level
+        self._changed_levels[level.merit] = level
         self._changed_orders[order.order_id] = order
 
     def resize(self, order: Order, leaves: int) -> None:
@@ -149,7 +155,7 @@ class Book:
         assert level is not None, f"order {order.order_id} changes in a queue that it is not in"
         level.quantity += leaves - order.leaves
         order.leaves = leaves
-        self._changed_levels[order.price if order.side == Side.BUY else -order.price] = level
+        self._changed_levels[level.merit] = level
         self._changed_orders[order.order_id] = order
 
     def trade(self, done: TradeDone) -> None:
@@ -159,7 +165,7 @@ class Book:
 
     def would_trade(self, order: Order) -> bool:
         """Whether an order that is not in the book would meet one that is."""
-        return (self.sells if order.side == Side.BUY else self.buys).would_trade_at(order.price)
+        return (self.sells if order.side == _BUY else self.buys).would_trade_at(order.price)
 
     def publish(self, sequence: int, time_ns: int) -> list[Update]:
         """Everything that has changed since the last call, as of this place and time in the log."""
@@ -220,9 +226,9 @@ class Book:
         for level in self._changed_levels.values():
             quantity, orders = level.quantity, len(level.orders)
             if not orders:
-                (self.buys if level.side == Side.BUY else self.sells).remove(level)
+                level.half.remove(level)
             if quantity != level.told_quantity or orders != level.told_orders:
-                changes.append(LevelChanged(level.side, level.price, quantity, orders))
+                changes.append(LevelChanged(level.half.side, level.price, quantity, orders))
                 level.told_quantity, level.told_orders = quantity, orders
         self._changed_levels.clear()
         return changes

@@ -39,6 +39,7 @@ from gateways.marketdata.book import Book, Order
 from gateways.marketdata.protocol import TradeDone, Update
 from gateways.names import Directory, instrument_of
 
+_LIMIT: Final = int(OrderType.LIMIT)
 _MAY_REST: Final = frozenset((int(TimeInForce.GTC), int(TimeInForce.GTD)))
 
 
@@ -110,7 +111,7 @@ class Books:
         self._entering_by = order_id
         self._entering = self._orders[order_id] = Order(
             order_id, new.instrument_id, new.side, new.price, new.quantity,
-            new.time_in_force in _MAY_REST and new.order_type == OrderType.LIMIT,
+            new.time_in_force in _MAY_REST and new.order_type == _LIMIT,
         )  # fmt: skip
 
     def _rejected(self, message: OrderRejected) -> None:

@@ -219,6 +219,11 @@ class Journal:
         rest_bytes = 0 if self._is_tail_kept else self._segment.room_bytes
         return max(rest_bytes, self._spare.room_bytes)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the last attempt to make the next segment failed; `prepare` makes another."""
+        return self._spare.failed
+
     def clear_suspect(self) -> None:
         """The caller vouches that the log again covers all that this node may have acknowledged."""
         self._check_usable()
@@ -267,7 +272,7 @@ class Journal:
         self._disk.sync_directory(self.directory)
         self._is_tail_kept = tail.ending is Ending.SUSPECT
         self._next_group = extent.next_group
-        self._ask_at = extent.header.segment_bytes // 2
+        self._ask_at = extent.header.segment_bytes // 8
         self.last_index = extent.next_index - 1
         self.commit_index = extent.commit_index
         self.suspect = extent.suspect or self._is_tail_kept
@@ -305,7 +310,7 @@ class Journal:
         self._extent = Extent(header)
         self._catalog.add(self._extent)
         self._is_tail_kept = False
-        self._ask_at = header.segment_bytes // 2
+        self._ask_at = header.segment_bytes // 8
 
     def _blank_segment(
         self, first_index: int, span_bytes: int, commit_index: int

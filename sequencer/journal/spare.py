@@ -30,6 +30,8 @@ class Spare:
         self._segment_bytes = segment_bytes
         self._work: Future[None] | None = None
         self._fd: int | None = None
+        self.failed = False
+        """The last attempt found no room; the next one that succeeds clears it."""
         self._canceled = Event()
 
     @property
@@ -68,6 +70,7 @@ class Spare:
 
     def _make(self) -> None:
         self._fd = make_blank(self._disk, self._path, self._segment_bytes, self._canceled.is_set)
+        self.failed = False
 
     def _settle(self, *, wait: bool) -> None:
         """Let go of work that has ended; its OSError only means that there is no spare."""
@@ -75,5 +78,6 @@ class Spare:
             return
         error = self._work.exception()
         self._work = None
+        self.failed = self.failed or isinstance(error, OSError)
         if error is not None and not isinstance(error, OSError | CanceledError):
             raise error
