@@ -10,8 +10,8 @@ Rules
 - Nothing that is told depends on hashes: all dicts are walked in insertion order.
 """
 
-from bisect import bisect_left, insort
 from collections import deque
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final
 
@@ -35,9 +35,11 @@ from gateways.marketdata.protocol import (
     Update,
 )
 
+_BUY: Final = int(Side.BUY)
+"""Comparing with the enum member itself costs 50 ns each time."""
 
-_BUY: Final = int(Side.BUY)  # comparing with the enum member itself costs 50 ns each time
 _SELL: Final = int(Side.SELL)
+_STALE_MERITS_MAX: Final = 1000
 
 
 class Level(msgspec.Struct, gc=False, eq=False):
@@ -70,39 +72,45 @@ class Order(msgspec.Struct, gc=False, eq=False):
 
 
 class Half:
-    """One side: its levels, and their prices in ascending order of merit (the best is the last)."""
+    """One side: its levels, and a heap that knows the best of them.
 
-    __slots__ = ("levels", "merits", "side", "sign")
+    The heap holds the merit of every level (less is better), and of some that are gone: they are dropped
+    when they reach the top. Keeping all prices sorted instead costs 0.3 us a command more.
+    """
+
+    __slots__ = ("_merits", "levels", "side", "sign")
 
     def __init__(self, side: int) -> None:
         self.side = side
-        self.sign = 1 if side == _BUY else -1
+        self.sign = -1 if side == _BUY else 1
         self.levels: dict[int, Level] = {}
-        self.merits: list[int] = []
+        self._merits: list[int] = []
 
     def add(self, price: int) -> Level:
         """A new level at a price that has none."""
         merit = price * self.sign
         level = self.levels[price] = Level(self, price, merit, {})
-        insort(self.merits, merit)
+        heappush(self._merits, merit)
+        if len(self._merits) > 2 * len(self.levels) + _STALE_MERITS_MAX:
+            self._merits = [known.merit for known in self.levels.values()]
+            heapify(self._merits)
         return level
 
-    def remove(self, level: Level) -> None:
-        """Forget a level that is empty."""
-        del self.levels[level.price]
-        del self.merits[bisect_left(self.merits, level.merit)]
-
     def best_first(self) -> list[Level]:
-        """All levels that readers know, from the best price on."""
-        levels, sign = self.levels, self.sign
-        return [levels[merit * sign] for merit in reversed(self.merits)]
+        """All levels, from the best price on."""
+        return sorted(self.levels.values(), key=lambda level: level.merit)
 
     def would_trade_at(self, price: int) -> bool:
-        """Whether an order of the other side at this price would meet an order of this one."""
-        levels, sign = self.levels, self.sign
-        for merit in reversed(self.merits):
-            if levels[merit * sign].orders:
-                return merit >= price * sign
+        """Whether an order of the other side at this price would meet an order of this one.
+
+        Only to be asked at the end of a run: a level that is empty then is gone for good.
+        """
+        merits, levels, sign = self._merits, self.levels, self.sign
+        while merits:
+            level = levels.get(merits[0] * sign)
+            if level is not None and level.orders:
+                return level.merit <= price * sign
+            heappop(merits)
         return False
 
 
@@ -135,7 +143,8 @@ class Book:
         level.orders[order.order_id] = order
         level.quantity += order.leaves
         self._changed_levels[level.merit] = level
-        self._changed_orders.pop(order.order_id, None)
+        if order.told_leaves:
+            self._changed_orders.pop(order.order_id, None)
         self._changed_orders[order.order_id] = order
 
     def leave(self, order: Order) -> None:
@@ -145,9 +154,12 @@ class Book:
         del level.orders[order.order_id]
         level.quantity -= order.leaves
         order.level = None
-        order.has_moved = order.told_leaves > 0
         self._changed_levels[level.merit] = level
-        self._changed_orders[order.order_id] = order
+        if order.told_leaves:
+            order.has_moved = True
+            self._changed_orders[order.order_id] = order
+        else:
+            del self._changed_orders[order.order_id]
 
     def resize(self, order: Order, leaves: int) -> None:
         """The order has so much left, and keeps its place."""
@@ -226,7 +238,7 @@ class Book:
         for level in self._changed_levels.values():
             quantity, orders = level.quantity, len(level.orders)
             if not orders:
-                level.half.remove(level)
+                del level.half.levels[level.price]
             if quantity != level.told_quantity or orders != level.told_orders:
                 changes.append(LevelChanged(level.half.side, level.price, quantity, orders))
                 level.told_quantity, level.told_orders = quantity, orders

@@ -108,11 +108,11 @@ class Books:
             self._settle(self._entering)
         order_id = message.order_id
         new = self._pending.pop(order_id)
+        may_rest = new.time_in_force in _MAY_REST and new.order_type == _LIMIT
         self._entering_by = order_id
         self._entering = self._orders[order_id] = Order(
-            order_id, new.instrument_id, new.side, new.price, new.quantity,
-            new.time_in_force in _MAY_REST and new.order_type == _LIMIT,
-        )  # fmt: skip
+            order_id, new.instrument_id, new.side, new.price, new.quantity, may_rest
+        )
 
     def _rejected(self, message: OrderRejected) -> None:
         self._pending.pop(message.order_id, None)
@@ -129,7 +129,8 @@ class Books:
         if quantity < maker.leaves:
             book.resize(maker, maker.leaves - quantity)
         else:
-            self._remove(maker)
+            del self._orders[maker.order_id]
+            book.leave(maker)
         taker.leaves -= quantity
         if not taker.leaves:
             self._entering = None
@@ -144,12 +145,14 @@ class Books:
                 return
             if message.by != self._entering_by:
                 self._settle(entering)
-        self._remove(self._orders[message.order_id])
+        order = self._orders.pop(message.order_id)
+        self._touch(order.instrument_id).leave(order)
 
     def _expired(self, message: OrderExpired) -> None:
         if self._entering is not None:
             self._settle(self._entering)
-        self._remove(self._orders[message.order_id])
+        order = self._orders.pop(message.order_id)
+        self._touch(order.instrument_id).leave(order)
 
     def _replaced(self, message: OrderReplaced) -> None:
         if self._entering is not None:
@@ -184,10 +187,6 @@ class Books:
         order = self._entering
         if order is not None and order.may_rest and not self.books[order.instrument_id].would_trade(order):
             self._settle(order)
-
-    def _remove(self, order: Order) -> None:
-        del self._orders[order.order_id]
-        self._touch(order.instrument_id).leave(order)
 
     def _touch(self, instrument_id: int) -> Book:
         book = self._changed[instrument_id] = self.books[instrument_id]

@@ -46,7 +46,7 @@ class OrderConnection:
         self._endpoint = endpoint
         self._context = context or zmq.Context.instance()
         self._socket = self._connect()
-        self._heard_ms = _now_ms()
+        self._heard_ms = self._turned_ms = _now_ms()
         self._early: list[e.Event] = []
 
     def __enter__(self) -> Self:
@@ -88,7 +88,8 @@ class OrderConnection:
     def receive(self, timeout_s: float = 0.0) -> list[e.Event]:
         """Reports of all clients; waits for the first at most `timeout_s`. Also sends what is due."""
         deadline = time.monotonic() + timeout_s
-        self._heard_ms = max(self._heard_ms, _now_ms() - DEAD_MS // 2)
+        if _now_ms() - self._turned_ms > DEAD_MS // 2:
+            self._heard_ms = _now_ms()  # we were away: what the gateway said meanwhile is yet to be read
         while True:
             left_ms = max(int((deadline - time.monotonic()) * 1000), 0)
             reports = self._turn(min(left_ms, POLL_MS))
@@ -104,7 +105,7 @@ class OrderConnection:
         self.flush()
         if not reports and timeout_ms:
             self._socket.poll(timeout_ms)
-        now_ms = _now_ms()
+        self._turned_ms = now_ms = _now_ms()
         while True:
             try:
                 data = self._socket.recv(zmq.NOBLOCK)

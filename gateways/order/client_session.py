@@ -104,6 +104,7 @@ class ClientSession:
         self._sent: dict[tuple[int, int], Any] = {}
         self._control: list[Any] = []
         self._logging_on = 0
+        self._renewed: set[int] = set()
         self._paused_until_ms = self._spoke_ms = 0
         self._handlers: dict[type, Callable[[Any, int], None]] = {
             LoggedOn: self._logged_on,
@@ -223,6 +224,7 @@ class ClientSession:
         if account is None or account.is_on:
             return
         account.is_on, account.client_id, account.last_number = True, logged.client_id, logged.last_number
+        self._renewed.add(logged.client_id)
         account.next_number = max(account.next_number, logged.last_number + 1)
         if account.last_seen == LATEST:
             account.last_seen = logged.position
@@ -234,10 +236,13 @@ class ClientSession:
             self.names.add_instrument(instrument)
         self._logging_on -= 1
         if not self._logging_on:
-            self._go_back([key for key, command in self._sent.items() if not self._is_taken(command)])
+            self._go_back([key for key in self._sent if self._is_lost(key)])
+            self._renewed.clear()
 
-    def _is_taken(self, command: Any) -> bool:
-        return bool(command.number <= self._by_id[command.client_id].last_number)
+    def _is_lost(self, key: tuple[int, int]) -> bool:
+        """Whether a sent command was not taken, as the logons that have just been answered tell."""
+        client_id, number = key
+        return client_id in self._renewed and number > self._by_id[client_id].last_number
 
     def _go_back(self, keys: list[tuple[int, int]]) -> None:
         """Put sent commands back in front of the queue, in the order in which they were sent."""

@@ -1,0 +1,127 @@
+"""The whole venue: commands a second, CPU a command of each process, and latency at a tenth of that load.
+
+    flow file --sender process--> order gateway --> node(s) <--> credit x2, matching x2 --> gateways --> sender
+
+The flow is the Bitstamp one where it has been fetched (`sequencer flow fetch`), else a generated one, over
+16 instruments and 100 clients. The sender is a process of its own and its CPU is shown apart.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.report import cpu_seconds, print_rows
+from gateways.flow import bitstamp, generate
+from gateways.venue import create
+from sequencer import admin
+from sequencer.config import Config
+from sequencer.supervisor import Supervisor
+
+INSTRUMENTS, CLIENTS = 16, 100
+CACHED = Path("flows") / bitstamp.FILE_NAME
+
+
+def write_flow(path: Path, commands: int) -> str:
+    """Write the flow to send; return what it is."""
+    real = CACHED.is_file()
+    if real:
+        lines = bitstamp.lines(CACHED, instruments=INSTRUMENTS, clients=CLIENTS)
+    else:
+        lines = generate.lines(1, commands, INSTRUMENTS, CLIENTS)
+    with path.open("w") as out:
+        out.writelines(line + "\n" for line in islice(lines, commands))
+    return "Bitstamp" if real else "generated"
+
+
+def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dict[str, float]:
+    """A venue from empty data, and one flow through it."""
+    config = create(scratch / "venue", nodes)
+    flow = scratch / "flow.jsonl"
+    write_flow(flow, commands)
+    supervisor = Supervisor(config)
+    supervisor.start()
+    try:
+        reasons = admin.await_healthy(config, 30)
+        assert not reasons, reasons
+        pids = _pids(config)
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        summary, sender_s = _send(config, flow, rate)
+        after = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        return _row(summary, before, after, sender_s)
+    finally:
+        supervisor.stop()
+
+
+def _send(config: Config, flow: Path, rate: float | None) -> tuple[dict[str, float], float]:
+    command = [
+        sys.executable,
+        "-m",
+        "sequencer",
+        "flow",
+        "send",
+        str(flow),
+        "--data",
+        str(config.data_dir),
+        "-o",
+        "json",
+    ]
+    before = os.times()
+    done = subprocess.run(command, capture_output=True, check=True)
+    after = os.times()
+    sender_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return json.loads(done.stdout), sender_s
+
+
+def _row(
+    summary: dict[str, float], before: dict[str, float], after: dict[str, float], sender_s: float
+) -> dict[str, float]:
+    answered = summary["answered"]
+    assert not summary["unanswered"], summary
+    each = {name: (after[name] - before[name]) / answered * 1e6 for name in before}
+    latency = summary["latency"]
+    return {
+        "commands_per_s": summary["commands_per_s"],
+        "p50_ms": latency["p50_us"] / 1000,  # type: ignore[index]
+        "p99_ms": latency["p99_us"] / 1000,  # type: ignore[index]
+        "venue_us_per_command": sum(each.values()),
+        **{f"{name}_us": value for name, value in sorted(each.items())},
+        "sender_us": sender_s / answered * 1e6,
+    }
+
+
+def _pids(config: Config) -> dict[str, int]:
+    found = admin.status(config)
+    return {row["name"]: int(row["pid"]) for row in found.nodes + found.replicas + found.gateways}
+
+
+def main() -> None:
+    """Run at full speed, then at a tenth of the median rate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--commands", type=int, default=314_173)
+    parser.add_argument("--dir", default=None, help="scratch directory, on the disk to be measured")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows: dict[str, list[dict[str, float]]] = {}
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
+            row = one_run(options.nodes, options.commands, None, Path(scratch))
+            rows.setdefault(f"{options.nodes} node(s), full speed", []).append(row)
+    tenth = sorted(row["commands_per_s"] for row in next(iter(rows.values())))[options.runs // 2] / 10
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
+            row = one_run(options.nodes, min(options.commands, int(tenth * 10)), tenth, Path(scratch))
+            rows.setdefault(f"{options.nodes} node(s), {tenth:,.0f} commands/s", []).append(row)
+    print_rows("venue", rows, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
