@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from gateways.flow.translate import accounts, translate
-
 from benchmarks.report import print_rows
 from engines.credit import Credit
 from engines.host import Replica
@@ -25,6 +23,7 @@ from engines.matching import Matching
 from engines.messages import COMMANDS, DECISIONS, DECODERS, ENCODER, RESULTS, Message, RegisterClient
 from gateways.flow import bitstamp, generate
 from gateways.flow.lines import parse
+from gateways.flow.translate import BARRIERS, accounts, translate
 from gateways.names import Directory
 from sequencer.envelope import NO_DIGEST, Batch, Entry, encode_batch, encode_entry
 
@@ -53,9 +52,8 @@ class Recorder:
             for name in accounts(line):
                 if name not in self.names.client_ids:
                     self.command([RegisterClient(0, 0, name)])
-            command, is_barrier = translate(line, self.names)
-            waiting.append(command)
-            if is_barrier or len(waiting) == RUN:
+            waiting.append(translate(line, self.names))
+            if type(line) in BARRIERS or len(waiting) == RUN:
                 self.command(waiting)
                 waiting = []
         if waiting:

@@ -165,7 +165,7 @@ def flow_demo(
     console.print(f"trading {what}", highlight=False, soft_wrap=True)
     lines = demo.endless(one, demo.numbers_in_log(config, demo.clients()))
     with claim(config.data_dir, "flow"):
-        sending.send(config, lines, rate_per_s=rate)
+        sending.send(config, lines, rate_per_s=rate, operator=demo.OPERATOR)
 
 
 def _echo_lines(lines: Iterable[str]) -> None:

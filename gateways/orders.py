@@ -33,7 +33,7 @@ def runs(entry: envelope.Entry) -> Iterator[tuple[int, int, list[m.Message]]]:
             continue
         try:
             found = m.decode(batch.channel, batch.payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if len(found) == batch.count:
             yield batch.first_sequence, batch.channel, found

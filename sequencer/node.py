@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import zmq
 
 from sequencer.client.stop import StopSignal
@@ -169,7 +168,11 @@ class Node:
                 return
             if frame[:16] != self._config.cluster:
                 continue  # another group's node was given our address
-            self._orderer.step(_now_ms(), PEER_DECODER.decode(memoryview(frame)[16:]))
+            try:
+                message = PEER_DECODER.decode(memoryview(frame)[16:])
+            except (ValueError, RecursionError):
+                continue  # not our protocol
+            self._orderer.step(_now_ms(), message)
 
     def _take_in(self) -> None:
         leader = self._orderer.raft.leader
@@ -196,8 +199,8 @@ class Node:
     def _answer(self, frame: bytes) -> Answer | None:
         try:
             question = QUESTIONS.decode(frame)
-        except msgspec.DecodeError:
-            return None
+        except (ValueError, RecursionError):
+            return None  # not our protocol
         if isinstance(question, AskPosition):
             return self._orderer.position(question.sender)
         if isinstance(question, AskStatus):

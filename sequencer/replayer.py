@@ -7,7 +7,6 @@ A reader asks for one range at a time, so what is queued for it is bounded; a sl
 nobody, and nobody for it. The node does not notice.
 """
 
-import msgspec
 import zmq
 
 from sequencer.client.stop import StopSignal
@@ -87,7 +86,7 @@ class Replayer:
                 fetch = FETCHES.decode(frame)
             except zmq.Again:
                 return
-            except (ValueError, msgspec.DecodeError):
+            except (ValueError, RecursionError):
                 continue  # not our protocol
             entries = self._read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
             head = ENCODER.encode(Fetched(fetch.first_index, self.high_water))

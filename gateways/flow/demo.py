@@ -21,6 +21,7 @@ CLIENTS = 8
 SEED = 1
 GENERATED_LINES = 200_000
 PREFIX = "demo-"
+OPERATOR = "operator.demo"
 
 
 def one_pass(flows: Path) -> tuple[Callable[[], Iterator[str]], str]:

@@ -27,7 +27,8 @@ from hdrh.histogram import HdrHistogram
 from engines import messages as m
 from gateways import events as e
 from gateways.flow import lines as f
-from gateways.names import Directory, Instrument, TextError, decimal_parts
+from gateways.flow.translate import BARRIERS, accounts, translate
+from gateways.names import Directory, TextError
 from gateways.order.client import OrderConnection, OrderEntryError
 from gateways.order.protocol import OPERATOR
 from gateways.orders import Orders, runs
@@ -48,11 +49,6 @@ UNTIMED, MARK = -1, -2
 """Instead of the time when a command was due: it is not one of the flow's; it stands behind the flow."""
 NOBODY: Final = m.INT_MAX
 """An account that nobody has: a CancelAll of it cancels nothing, and is answered when all before it is."""
-
-_SIDES: Final = {side.name.lower(): int(side) for side in m.Side}
-_ORDER_TYPES: Final = {kind.name.lower(): int(kind) for kind in m.OrderType}
-_TIMES_IN_FORCE: Final = {time.name.lower(): int(time) for time in m.TimeInForce}
-_SELF_TRADES: Final = {word.name.lower(): int(word) for word in m.SelfTrade}
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -109,8 +105,11 @@ def send(
     events: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     patience_s: float = 60.0,
+    operator: str = OPERATOR,
 ) -> Summary:
     """Send the lines of `source`; `rate_per_s` None means as fast as the gateway takes them.
+
+    Lines that no client issues are sent as `operator`.
 
     Ctrl-C ends the sending, not the accounting. With `events`, writes what the log says of the flow there,
     once it is over. Raises UnreachableError where no gateway answers at the start.
@@ -118,7 +117,7 @@ def send(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         with OrderConnection(config.endpoint("order"), context=context) as connection:
-            flow = Flow(connection, rate_per_s=rate_per_s, progress=progress, patience_s=patience_s)
+            flow = Flow(connection, rate_per_s=rate_per_s, progress=progress, patience_s=patience_s, operator=operator)
             summary = flow.run(source, settle=events is not None)
         if events is not None:
             replay = Replay(config.sources, context=context)
@@ -156,8 +155,10 @@ class Flow:
         rate_per_s: float | None = None,
         progress: Callable[[Progress], None] | None = None,
         patience_s: float = 60.0,
+        operator: str = OPERATOR,
     ) -> None:
         self._connection = connection
+        self._operator = operator
         self._session = connection.session
         self._interval_ns = int(1e9 / rate_per_s) if rate_per_s else 0
         self._progress = progress
@@ -217,15 +218,15 @@ class Flow:
             self._summary.errors.append(error)
 
     def _send_command(self, line: f.AnyLine) -> None:
-        convert, is_barrier = _CONVERTERS[type(line)]
+        is_barrier = type(line) in BARRIERS
         if is_barrier:
             self._drain()
-        issuer = line.issuer or OPERATOR
+        issuer = line.issuer or self._operator
         self._log_on(issuer)
-        for account in (getattr(line, "client", None), getattr(line, "account", None)):
-            if account and account not in self._session.names.client_ids:
+        for account in accounts(line):
+            if account not in self._session.names.client_ids:
                 self._register(account)
-        self._submit(issuer, convert(line, self._session.names))
+        self._submit(issuer, translate(line, self._session.names))
         if is_barrier:
             self._drain()
 
@@ -238,8 +239,8 @@ class Flow:
 
     def _register(self, name: str) -> None:
         """Learn the id of a client that is acted upon; that takes no connection away from it."""
-        self._log_on(OPERATOR)
-        self._hand_over(OPERATOR, m.RegisterClient(0, 0, name), UNTIMED)
+        self._log_on(self._operator)
+        self._hand_over(self._operator, m.RegisterClient(0, 0, name), UNTIMED)
         self._drain()
 
     def _hand_over(self, issuer: str, command: m.Message, due_ns: int) -> None:
@@ -308,8 +309,8 @@ class Flow:
 
     def _settle(self) -> None:
         """See one more command answered that stands behind everything in every queue of the venue."""
-        self._log_on(OPERATOR)
-        self._hand_over(OPERATOR, m.CancelAll(0, 0, NOBODY, 0), MARK)
+        self._log_on(self._operator)
+        self._hand_over(self._operator, m.CancelAll(0, 0, NOBODY, 0), MARK)
         self._drain()
 
     def _finish(self) -> None:
@@ -352,86 +353,3 @@ class Latencies:
         for latency_us, count in self._counts.items():
             self._histogram.record_value(min(max(latency_us, 1), LATENCY_US_MAX), count)
         self._counts.clear()
-
-
-# --- lines to commands (client_id and number are set when they are sent) ---------------------------
-
-
-def _new_order(line: f.NewOrder, names: Directory) -> m.Message:
-    i = names.instrument(line.symbol)
-    return m.NewOrder(
-        0, 0, i.instrument_id, line.client_order_id, _SIDES[line.side], i.ticks(line.price), i.lots(line.quantity),
-        _ORDER_TYPES[line.order_type], _TIMES_IN_FORCE[line.time_in_force], line.expire_at, line.post_only,
-        _SELF_TRADES[line.self_trade],
-    )  # fmt: skip
-
-
-def _replace_order(line: f.ReplaceOrder, names: Directory) -> m.Message:
-    i = names.instrument(line.symbol)
-    price, quantity = i.ticks(line.price), i.lots(line.quantity)
-    return m.ReplaceOrder(
-        0, 0, i.instrument_id, line.client_order_id, price, quantity, line.new_client_order_id or ""
-    )
-
-
-def _cancel_order(line: f.CancelOrder, names: Directory) -> m.Message:
-    return m.CancelOrder(0, 0, names.instrument(line.symbol).instrument_id, line.client_order_id)
-
-
-def _cancel_all(line: f.CancelAll, names: Directory) -> m.Message:
-    account = line.account or line.client
-    instrument_id = names.instrument(line.symbol).instrument_id if line.symbol else 0
-    return m.CancelAll(0, 0, names.client_id(account) if account else 0, instrument_id)
-
-
-def _set_instrument(line: f.SetInstrument, _names: Directory) -> m.Message:
-    terms = Instrument(0, line.symbol, line.currency, *decimal_parts(line.tick), *decimal_parts(line.lot))
-    low, high = (terms.ticks(price) if price else 0 for price in (line.price_low, line.price_high))
-    return m.SetInstrument(
-        0, 0, terms.symbol, terms.currency, terms.tick, terms.tick_decimals, terms.lot, terms.lot_decimals, low, high
-    )  # fmt: skip
-
-
-def _halt(line: f.HaltInstrument, names: Directory) -> m.Message:
-    return m.HaltInstrument(0, 0, names.instrument(line.symbol).instrument_id)
-
-
-def _resume(line: f.ResumeInstrument, names: Directory) -> m.Message:
-    return m.ResumeInstrument(0, 0, names.instrument(line.symbol).instrument_id)
-
-
-def _set_credit(line: f.SetCredit, names: Directory) -> m.Message:
-    return m.SetCredit(0, 0, names.client_id(line.client), line.currency, *decimal_parts(line.limit))
-
-
-def _adjust_credit(line: f.AdjustCredit, names: Directory) -> m.Message:
-    return m.AdjustCredit(0, 0, names.client_id(line.client), line.currency, *decimal_parts(line.amount))
-
-
-def _settle(line: f.Settle, names: Directory) -> m.Message:
-    return m.Settle(0, 0, names.client_id(line.client), line.currency, *decimal_parts(line.amount))
-
-
-def _block(line: f.BlockClient, names: Directory) -> m.Message:
-    return m.BlockClient(0, 0, names.client_id(line.client))
-
-
-def _unblock(line: f.UnblockClient, names: Directory) -> m.Message:
-    return m.UnblockClient(0, 0, names.client_id(line.client))
-
-
-_CONVERTERS: Final[dict[type, tuple[Callable[[Any, Directory], m.Message], bool]]] = {
-    f.NewOrder: (_new_order, False),
-    f.ReplaceOrder: (_replace_order, False),
-    f.CancelOrder: (_cancel_order, False),
-    f.CancelAll: (_cancel_all, False),
-    f.SetInstrument: (_set_instrument, True),
-    f.HaltInstrument: (_halt, True),
-    f.ResumeInstrument: (_resume, True),
-    f.SetCredit: (_set_credit, True),
-    f.AdjustCredit: (_adjust_credit, True),
-    f.Settle: (_settle, True),
-    f.BlockClient: (_block, True),
-    f.UnblockClient: (_unblock, True),
-}
-"""For each type of line: what makes its command, and whether it is a barrier."""

@@ -156,12 +156,13 @@ class MarketDataClient:
         return self._asked
 
     def _ask(self, request: Request, expected: type[R]) -> R:
-        """Send a request and wait for its reply; replies to earlier ones, which came late, are dropped."""
+        """The reply to a request, which is sent again while none comes: either of them may get lost."""
         deadline_ms = _now_ms() + int(self._timeout_s * 1000)
-        if self._dealer.poll(int(self._timeout_s * 1000), zmq.POLLOUT):
-            self._dealer.send(ENCODER.encode(request), zmq.NOBLOCK)
         while (left_ms := deadline_ms - _now_ms()) > 0:
-            if self._dealer.poll(left_ms):
+            if self._dealer.poll(left_ms, zmq.POLLOUT):
+                self._dealer.send(ENCODER.encode(request), zmq.NOBLOCK)
+            again_ms = min(deadline_ms, _now_ms() + ASK_AGAIN_MS)
+            while self._dealer.poll(max(0, again_ms - _now_ms())):
                 _, reply = _read_reply(self._dealer)
                 if reply.request == request.request and isinstance(reply, expected):
                     return reply

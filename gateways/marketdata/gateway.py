@@ -110,7 +110,7 @@ class MarketDataGateway:
         self._topics = Topics()
         self._names: dict[tuple[str, int], bytes] = {}
         self._beat_ms = 0
-        self._router = tune(context.socket(zmq.ROUTER), hwm=READER_HWM)
+        self._router = tune(context.socket(zmq.ROUTER))
         self._router.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX * 2)
         self._updates = tune(context.socket(zmq.XPUB), hwm=READER_HWM)
         self._updates.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)

@@ -22,7 +22,7 @@ def answer(books: Books, frame: bytes) -> Reply:
         return Refused(0, f"expected a request of at most {REQUEST_BYTES_MAX} bytes, got {len(frame)}")
     try:
         request = REQUEST_DECODER.decode(frame)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Refused(0, f"expected a request for a book, trades or instruments: {error}")
     try:
         return _answer(books, request)

@@ -26,7 +26,7 @@ from engines import messages as m
 from gateways import events as e
 from gateways.names import Instrument, decimal_parts
 from gateways.order.client_session import ClientSession, LoggedOffError, OrderEntryError, RefusedError
-from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR
+from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, is_operator
 from sequencer.client import tune
 from sequencer.errors import UnreachableError
 
@@ -268,9 +268,7 @@ class OrderClient:
         """Give an order a price and a total: OrderReplaced, ReplaceRejected, or OrderCanceled."""
         i = self.instrument(symbol)
         ticks, lots = i.ticks(price), i.lots(quantity)
-        return self.call(
-            m.ReplaceOrder(0, 0, i.instrument_id, client_order_id, ticks, lots, new_client_order_id)
-        )
+        return self.call(m.ReplaceOrder(0, 0, i.instrument_id, client_order_id, ticks, lots, new_client_order_id))
 
     def cancel(self, *, symbol: str, client_order_id: str) -> e.Event:
         """Cancel an order: OrderCanceled or CancelRejected."""
@@ -291,9 +289,7 @@ class OrderClient:
         terms = Instrument(0, symbol, currency, *decimal_parts(tick), *decimal_parts(lot))
         low = terms.ticks(price_low) if price_low else 0
         high = terms.ticks(price_high) if price_high else 0
-        return self.call(
-            m.SetInstrument(0, 0, symbol, currency, *decimal_parts(tick), *decimal_parts(lot), low, high)
-        )
+        return self.call(m.SetInstrument(0, 0, symbol, currency, *decimal_parts(tick), *decimal_parts(lot), low, high))
 
     def halt(self, symbol: str) -> e.Event:
         """Refuse new orders in an instrument: InstrumentHalted."""
@@ -331,10 +327,8 @@ class OrderClient:
         """The id of a client by name; it is registered if need be, which only the operator may do."""
         names = self._connection.session.names
         if client not in names.client_ids:
-            if self.name != OPERATOR:
-                raise RefusedError(
-                    f"only the client {OPERATOR!r} may act on other clients, this is {self.name!r}"
-                )
+            if not is_operator(self.name):
+                raise RefusedError(f"only the client {OPERATOR!r} may act on other clients, this is {self.name!r}")
             self.register(client)
         return names.client_id(client)
 

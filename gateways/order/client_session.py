@@ -24,7 +24,6 @@ from gateways.order.protocol import (
     FROM_GATEWAY,
     HEARTBEAT_MS,
     LATEST,
-    OPERATOR,
     Busy,
     Expected,
     Heartbeat,
@@ -34,6 +33,7 @@ from gateways.order.protocol import (
     LogoffReason,
     Logon,
     Reject,
+    is_operator,
 )
 from sequencer.errors import IslandError
 
@@ -148,7 +148,7 @@ class ClientSession:
         account = self.accounts[name]
         assert account.client_id, f"{name} was never logged on"
         command.client_id = account.client_id
-        problem = checks.problem(command, is_operator=name == OPERATOR)
+        problem = checks.problem(command, is_operator=is_operator(name))
         if problem:
             raise RefusedError(f"{type(command).__name__} of {name}: {problem}")
         command.number = number = account.next_number

@@ -33,6 +33,8 @@ from gateways.names import Instrument
 
 VERSION: Final = 1
 OPERATOR: Final = "operator"
+OPERATOR_PREFIX: Final = "operator."
+
 """The reserved client name that alone may send commands on instruments, accounts and other clients."""
 HEARTBEAT_MS: Final = 1000
 LATEST: Final = -1
@@ -147,3 +149,8 @@ def elements(array: bytes) -> bytes:
 def frame(count: int, parts: list[bytes]) -> bytes:
     """One array of `count` elements out of parts that were encoded before."""
     return b"".join((b"\xdd", count.to_bytes(4, "big"), *parts))
+
+
+def is_operator(name: str) -> bool:
+    """Whether this client may act on instruments, accounts and other clients."""
+    return name == OPERATOR or name.startswith(OPERATOR_PREFIX)

@@ -35,7 +35,6 @@ from gateways.order.protocol import (
     FROM_CLIENT,
     HEARTBEAT_MS,
     LATEST,
-    OPERATOR,
     VERSION,
     Busy,
     Expected,
@@ -49,6 +48,7 @@ from gateways.order.protocol import (
     Logon,
     Reject,
     frame,
+    is_operator,
 )  # fmt: skip
 from gateways.order.rebuild import Rebuild, Want
 from gateways.order.reports import Chunk, seal
@@ -130,7 +130,7 @@ class Session:
         link.heard_ms = self._now_ms
         try:
             messages = FROM_CLIENT.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._say(link, Reject(0, 0, f"a frame is an array of session messages and commands: {error}"))
             return
         handlers = self._handlers
@@ -211,7 +211,7 @@ class Session:
             self._say_off(client.link, client.client_id, LogoffReason.TAKEN_OVER)
             client.link.drop(client)
         self._seal(client)
-        client.is_operator = logon.client == OPERATOR
+        client.is_operator = is_operator(logon.client)
         link.drop(client)
         link.clients[client.client_id] = client
         client.link = link

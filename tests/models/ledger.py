@@ -203,12 +203,14 @@ class NaiveLedger:
                     self._move(message)
 
     def _instrument(self, event: InstrumentSet) -> None:
+        decimals = (event.tick_decimals, event.lot_decimals)
+        if event.tick < 1 or event.lot < 1 or min(decimals) < 0 or max(decimals) > 18:
+            return
         known = self.instruments.get(event.instrument_id)
-        if known is not None:
-            self.instruments[event.instrument_id] = replace(known, band_high=event.band_high)
-        elif event.tick > 0 and event.lot > 0 and 0 <= event.tick_decimals <= 18 and 0 <= event.lot_decimals <= 18:
-            value = Fraction(event.tick * event.lot, 10 ** (event.tick_decimals + event.lot_decimals))
-            self.instruments[event.instrument_id] = Terms(event.currency, value, event.band_high)
+        if known is None:
+            value = Fraction(event.tick * event.lot, 10 ** sum(decimals))
+            known = Terms(event.currency, value, event.band_high)
+        self.instruments[event.instrument_id] = replace(known, band_high=event.band_high)
 
     def _drop(self, sequence: int) -> None:
         self.live = [one for one in self.live if one.sequence != sequence]

@@ -377,6 +377,32 @@ def test_a_finer_instrument_refines_its_currency():
     assert credit.account(1) == [("USD", 12, 10_000 * cent, (10_000 - 290) * cent - 75, 200 * cent + 75, 90 * cent)]
 
 
+def test_a_refined_reservation_is_released_in_full():
+    """What was reserved in coarser units is freed, used and replaced in the finer ones."""
+    credit = venue()
+    command(credit, ORDER, buy(100, 3), buy(100, 3), buy(100, 3))
+    command(credit, REPLACE, SetCredit(0, 1, 1, "USD", 100_001, 3))
+
+    result(credit, OrderExpired(ORDER, 300, 3), Trade(PLAIN, 90, 2, 77, ORDER + 1))
+    result(credit, OrderReplaced(ORDER + 2, 300, 50, 1, 1, True))
+
+    assert cents(credit) == (100_001 - 1500 - 1800, 1500, 1800)
+
+
+def test_a_restored_machine_goes_on():
+    """A machine restored from a snapshot has the same accounts, blocks and reservations, and the same snapshot."""
+    credit, other = venue(), Credit()
+    command(credit, ORDER, buy(100, 3), BlockClient(0, 1, 1))
+
+    other.restore(credit.snapshot())
+
+    assert other.snapshot() == credit.snapshot()
+    assert cents(other) == (9_700, 300, 0)
+    assert command(other, REPLACE, buy(1, 1)) == [CreditDecisions(REPLACE, 1, [(0, Reason.CLIENT_BLOCKED)])]
+    assert result(other, OrderExpired(ORDER, 300, 3)) == []
+    assert cents(other) == (10_000, 0, 0)
+
+
 def test_tools_read_names_and_accounts():
     """The read API: names by id, one row for each currency in order, nothing for a stranger."""
     credit = venue()

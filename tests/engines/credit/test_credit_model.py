@@ -115,6 +115,10 @@ class CreditAgainstModel(RuleBasedStateMachine):
         )
         self.results([events[kind]])
 
+    @rule(finer=st.integers(3, 18))
+    def refine(self, finer: int) -> None:
+        self.commands([SetCredit(0, 1, 3, "USD", 50 * 10**finer + 1, finer)])
+
     @rule()
     def restart(self) -> None:
         state = self.credit.snapshot()
