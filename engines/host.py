@@ -184,7 +184,7 @@ class Host:
         if self._state not in ("halted", "diverged"):
             self._apply(entries)
             self._submit()
-        self._reporter.tend(self._report())
+        self._reporter.tend(self._state, self._report)
 
     def _apply(self, entries: list[Entry]) -> None:
         index = 0
@@ -226,7 +226,6 @@ class Host:
     def _report(self) -> dict[str, object]:
         subscriber = self._subscriber
         return {
-            "state": self._state,
             "sender": self.replica.sender,
             "position": self.replica.position,
             "lag": subscriber.lag,

@@ -164,7 +164,11 @@ class MarketDataClient:
             again_ms = min(deadline_ms, _now_ms() + ASK_AGAIN_MS)
             while self._dealer.poll(max(0, again_ms - _now_ms())):
                 _, reply = _read_reply(self._dealer)
-                if reply.request == request.request and isinstance(reply, expected):
+                if reply.request != request.request:
+                    continue  # of an earlier request that was sent twice
+                if isinstance(reply, Refused):
+                    raise RefusedError(reply.reason)
+                if isinstance(reply, expected):
                     return reply
         raise UnreachableError(f"no market data gateway answered at {self._endpoint} within {self._timeout_s} s")
 
@@ -192,6 +196,8 @@ class _Feed(Generic[V]):
         changed = False
         if self._dealer in ready:
             log, reply = _read_reply(self._dealer)
+            if isinstance(reply, Refused):
+                raise RefusedError(reply.reason)
             changed = isinstance(reply, Snapshot) and self._follower.snapshot(log, reply)
         if self._updates in ready:
             _, log, payload = self._updates.recv_multipart()
@@ -222,10 +228,7 @@ def _snapshot_request(channel: str, symbol: str) -> Request:
 
 def _read_reply(dealer: "zmq.Socket[bytes]") -> tuple[bytes, Reply]:
     log, payload = dealer.recv_multipart()
-    reply = REPLY_DECODER.decode(payload)
-    if isinstance(reply, Refused):
-        raise RefusedError(reply.reason)
-    return log, reply
+    return log, REPLY_DECODER.decode(payload)
 
 
 def _now_ms() -> int:

@@ -198,7 +198,7 @@ def run(config: Config, name: str) -> None:
         gateway.wake_on(stop.fd)
         while not stop.is_set:
             gateway.turn()
-            reporter.tend(_report(gateway, subscriber))
+            reporter.tend("live" if gateway.is_live else "catching-up", lambda: _report(gateway, subscriber))
     finally:
         gateway.close()
         context.destroy(linger=0)
@@ -206,7 +206,6 @@ def run(config: Config, name: str) -> None:
 
 def _report(gateway: MarketDataGateway, subscriber: Subscriber) -> dict[str, object]:
     return {
-        "state": "live" if gateway.is_live and subscriber.caught_up else "catching-up",
         "position": gateway.position,
         "lag": subscriber.lag,
         "instruments": len(gateway.books.books),

@@ -183,7 +183,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(config.sources, next_index=1, context=context)
     submitter = Submitter(config.ingress, f"gateway.{name}", context=context)
-    reporter = Reporter(config.ingress, name, "gateway", context=context)
+    reporter = Reporter(config.ingress, name, "order", context=context)
     gateway = OrderGateway(
         config.endpoint("order"),
         subscriber,
@@ -196,7 +196,8 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
         submitter.open()
         while not stop.is_set:
             gateway.turn()
-            reporter.tend(_report(gateway.session, subscriber, submitter))
+            state = "live" if gateway.session.is_live else "catching-up"
+            reporter.tend(state, lambda: _report(gateway.session, subscriber, submitter))
     finally:
         gateway.close()
         context.destroy(linger=0)
@@ -204,9 +205,8 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
 
 def _report(session: Session, subscriber: Subscriber, submitter: Submitter) -> dict[str, object]:
     return {
-        "state": "live" if session.is_live and subscriber.caught_up else "catching-up",
         "position": session.position,
-        "lag": max(subscriber.high_water + 1 - subscriber.next_index, 0),
+        "lag": subscriber.lag,
         "connections": session.connections,
         "in_flight": session.in_flight,
         "batches_in_flight": submitter.in_flight,

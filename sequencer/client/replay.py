@@ -43,7 +43,7 @@ class Fetcher:
 
     def receive(self) -> tuple[list[Entry], int] | None:
         """The entries asked for and the replayer's high-water mark, or None while there is no answer."""
-        while True:
+        while self._asked is not None:
             try:
                 head, data = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -54,6 +54,7 @@ class Fetcher:
                 self._asked = None
                 self._pause_until_ms = 0 if data else _now_ms() + PAUSE_MS
                 return split_entries(data), fetched.high_water
+        return None
 
     def follow(self, source: int) -> None:
         """Ask this source from now on."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ INTERVAL_MS = 500
 
 
 class Reporter:
-    """Sends this process's state at most every INTERVAL_MS, and at once when `state` changes.
+    """Sends this process's state every INTERVAL_MS, and at once when it changes: call `tend` in each turn.
 
     `kind` says in which list of `sequencer status` the process stands: a replica, a gateway or a client.
     """
@@ -33,15 +33,16 @@ class Reporter:
         self._fixed = {"kind": kind, "role": role, "pid": os.getpid(), "started_ns": time.time_ns()}
         self._sockets = [self._connect(context, endpoint) for endpoint in ingress]
         self._sent_ms = -INTERVAL_MS
-        self._state: object = None
+        self._state = ""
 
-    def tend(self, report: Mapping[str, Any]) -> None:
-        """Report when it is time. `report` holds msgpack values; `state`, `position` and `lag` are expected."""
+    def tend(self, state: str, report: Callable[[], Mapping[str, Any]]) -> None:
+        """Report when it is time. `report` gives msgpack values, `position` and `lag` among them."""
         now_ms = time.monotonic_ns() // 1_000_000
-        if now_ms - self._sent_ms < INTERVAL_MS and report.get("state") == self._state:
+        if now_ms - self._sent_ms < INTERVAL_MS and state == self._state:
             return
-        self._sent_ms, self._state = now_ms, report.get("state")
-        frame = ENCODER.encode(Report(self._name, msgspec.msgpack.encode({**self._fixed, **report})))
+        self._sent_ms, self._state = now_ms, state
+        body = msgspec.msgpack.encode({**self._fixed, "state": state, **report()})
+        frame = ENCODER.encode(Report(self._name, body))
         for socket in self._sockets:
             try:
                 socket.send(frame, zmq.NOBLOCK)
