@@ -26,6 +26,13 @@ def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket
     return socket
 
 
+def readable(socket: "zmq.Socket[bytes]") -> bool:
+    """Whether something has come: cheaper than the exception of a receive that finds nothing."""
+    events = socket.getsockopt(zmq.EVENTS)
+    assert isinstance(events, int), events
+    return bool(events & zmq.POLLIN)
+
+
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str) -> None:
     """Bind, or say which configuration key names an endpoint that cannot be had."""
     try:

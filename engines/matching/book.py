@@ -72,6 +72,7 @@ _CANCEL_OLDEST: Final = int(SelfTrade.CANCEL_OLDEST)
 _CANCEL_NEWEST: Final = int(SelfTrade.CANCEL_NEWEST)
 _REQUESTED: Final = int(Reason.REQUESTED)
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
+_INVALID_TERMS: Final = int(Reason.INVALID_TERMS)
 _DUPLICATE: Final = int(Reason.DUPLICATE_CLIENT_ORDER_ID)
 
 _DICT_BYTES_MAX: Final = 4096
@@ -87,8 +88,8 @@ class Order(msgspec.Struct, array_like=True, gc=False, eq=False):
     quantity: int
     leaves: int
     self_trade: int
-    expire_at_ns: int
-    post_only: bool
+    expire_at_ns: int = 0
+    post_only: bool = False
 
     @property
     def side(self) -> Side:
@@ -205,37 +206,39 @@ class Book:
         ):
             reason = order_refusal(command, limits, time_ns)
             if reason:
-                emit(OrderRejected(order_id, reason))
+                emit(OrderRejected(order_id, int(reason)))
                 return
+        if command.side == _BUY:
+            key, side, keys = price, self.bids, self.asks.keys
+        elif command.side == _SELL:
+            key, side, keys = -price, self.asks, self.bids.keys
+        else:
+            emit(OrderRejected(order_id, _INVALID_TERMS))
+            return
         mine = self.live.get(client_id)
         if mine is None:
             mine = self.live[client_id] = {}
         elif client_order_id in mine:
             emit(OrderRejected(order_id, _DUPLICATE))
             return
-        if command.side == _BUY:
-            key, side, keys = price, self.bids, self.asks.keys
-        else:
-            key, side, keys = -price, self.asks, self.bids.keys
         if is_special or (keys and keys[-1] + key >= 0):
             quantity = self._arrive(command, order_id, key, emit)
             if not quantity:
                 return
         else:
             emit(OrderAccepted(order_id))
-        expire_at_ns = command.expire_at_ns if command.time_in_force == _GTD else 0
-        order = Order(
-            order_id, client_id, client_order_id, key, command.quantity, quantity,
-            command.self_trade, expire_at_ns, command.post_only,
-        )  # fmt: skip
-        mine[client_order_id] = order
+        order = mine[client_order_id] = Order(
+            order_id, client_id, client_order_id, key, command.quantity, quantity, command.self_trade
+        )
         level = side.levels.get(key)
         if level is None:
             side.add(order)
         else:
             level[order_id] = order
-        if expire_at_ns:
-            self._schedule(order)
+        if is_special:
+            order.post_only = command.post_only
+            if command.time_in_force == _GTD:
+                self._schedule(order, command.expire_at_ns)
 
     def cancel(self, command: CancelOrder, by: int, emit: Emit) -> None:
         """Cancel an order on its client's request."""
@@ -295,7 +298,7 @@ class Book:
         self.live.setdefault(order.client_id, {})[order.client_order_id] = order
         (self.bids if order.key > 0 else self.asks).add(order)
         if order.expire_at_ns:
-            self._schedule(order)
+            self._schedule(order, order.expire_at_ns)
 
     def _arrive(self, command: NewOrder, order_id: int, key: int, emit: Emit) -> int:
         """Trade an order that crosses or may not rest; return the quantity that is to rest."""
@@ -425,9 +428,10 @@ class Book:
         if order.expire_at_ns:
             del self.expiries[order.expire_at_ns, order.order_id]
 
-    def _schedule(self, order: Order) -> None:
-        self.expiries[order.expire_at_ns, order.order_id] = order
-        self.expires_at_ns = min(self.expires_at_ns, order.expire_at_ns)
+    def _schedule(self, order: Order, expire_at_ns: int) -> None:
+        order.expire_at_ns = expire_at_ns
+        self.expiries[expire_at_ns, order.order_id] = order
+        self.expires_at_ns = min(self.expires_at_ns, expire_at_ns)
 
     def _crosses(self, key: int) -> bool:
         keys = self.asks.keys if key > 0 else self.bids.keys

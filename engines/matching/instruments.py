@@ -142,7 +142,7 @@ class Instruments:
             book = self.books[state.instrument_id] = Book(state.instrument_id)
             self.terms[state.instrument_id] = state.terms
             book.limits.set_band(state.band_low, state.band_high)
-            book.limits.halted = state.halted
+            book.limits.set_halted(state.halted)
             for order in [*state.bids, *state.asks]:
                 book.restore(order)
 
@@ -214,7 +214,7 @@ class Instruments:
         if book is None:
             emit(InstrumentRejected(sequence, _UNKNOWN_INSTRUMENT))
             return
-        book.limits.halted = isinstance(command, HaltInstrument)
+        book.limits.set_halted(isinstance(command, HaltInstrument))
         event = InstrumentHalted if book.limits.halted else InstrumentResumed
         emit(event(sequence, command.instrument_id))
 

@@ -28,7 +28,10 @@ DECIMALS_MAX: Final = 18
 
 
 class Limits:
-    """What an instrument allows at the moment: the band (ticks) and whether it trades at all."""
+    """What an instrument allows at the moment: the band (ticks) and whether it trades at all.
+
+    A price is allowed from `price_min` to `price_max`, and none is while it is halted: one comparison.
+    """
 
     __slots__ = ("band_high", "band_low", "halted", "price_max", "price_min")
 
@@ -39,8 +42,13 @@ class Limits:
     def set_band(self, low: int, high: int) -> None:
         """Allow prices from `low` to `high`, in ticks; 0 means no bound on that side."""
         self.band_low, self.band_high = low, high
-        self.price_min = low or 1
-        self.price_max = min(high, INT_MAX) if high else INT_MAX
+        self.set_halted(self.halted)
+
+    def set_halted(self, halted: bool) -> None:
+        """Allow no order, or those in the band again."""
+        self.halted = halted
+        self.price_min = self.band_low or 1
+        self.price_max = 0 if halted else min(self.band_high or INT_MAX, INT_MAX)
 
     def refusal(self, price: int, quantity: int) -> int:
         """Why this price (ticks) and quantity (lots) are not taken, or 0."""

@@ -42,6 +42,7 @@ from gateways.flow.lines import (
     SideWord,
     encode,
 )
+from gateways.flow.spread import place
 from sequencer.errors import IslandError
 
 REQUIREMENT: Final = "ob-analytics==0.1.0"
@@ -109,8 +110,8 @@ def client(ordinal: int) -> str:
 
 def _command(row: dict[str, str], instruments: int, clients: int) -> Line:
     order_id, action = row["id"], row["action"]
-    mixed = zlib.crc32(order_id.encode())
-    owner, traded = client(mixed // instruments % clients), symbol(mixed % instruments)
+    instrument, owner_ordinal = place(order_id, instruments, clients)
+    owner, traded = client(owner_ordinal), symbol(instrument)
     if action == "deleted":
         return CancelOrder(client=owner, client_order_id=order_id, symbol=traded)
     price, quantity = _at_least(row["price"], TICK), _at_least(row["volume"], LOT)

@@ -27,11 +27,17 @@ def spread(lines: Iterable[str], instruments: int, clients: int) -> Iterator[str
         yield from map(encode, _spread_line(line, instruments, clients))
 
 
+def place(client_order_id: str, instruments: int, clients: int) -> tuple[int, int]:
+    """The ordinals of the instrument and the client that an order goes to."""
+    mixed = zlib.crc32(client_order_id.encode())
+    return mixed % instruments, mixed // instruments % clients
+
+
 def _spread_line(line: AnyLine, instruments: int, clients: int) -> Iterator[Line]:
     if isinstance(line, OrderLine):
-        mixed = zlib.crc32(line.client_order_id.encode())
-        symbol = numbered(line.symbol, mixed % instruments)
-        yield msgspec.structs.replace(line, symbol=symbol, client=numbered(line.client, mixed // instruments % clients))
+        instrument, client = place(line.client_order_id, instruments, clients)
+        symbol, name = numbered(line.symbol, instrument), numbered(line.client, client)
+        yield msgspec.structs.replace(line, symbol=symbol, client=name)
         return
     for in_symbol in _copies(line, "symbol", instruments):
         for for_client in _copies(line, "client", clients):

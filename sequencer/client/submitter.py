@@ -22,7 +22,7 @@ import zmq
 from sequencer.envelope import BATCH_HEADER_BYTES, CONTROL, NO_DIGEST, Batch, encode_batch
 from sequencer.errors import FencedError, IslandError
 from sequencer.protocol import ANSWERS, ENCODER, AskPosition, NotLeader, PositionOf, Refused
-from sequencer.sockets import tune
+from sequencer.sockets import readable, tune
 
 FRAME_BYTES_MAX = 1 << 20
 RESEND_MS = 250
@@ -170,7 +170,7 @@ class Submitter:
 
     def receive(self) -> None:
         """Take answers and resend what is due; never blocks. Call it at least every 100 ms."""
-        while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # cheaper than an exception, and seldom true
+        while readable(self._socket):
             answer = ANSWERS.decode(self._socket.recv(zmq.NOBLOCK))
             if isinstance(answer, Refused):
                 self._on_refused(answer)
