@@ -43,7 +43,11 @@ Payload = tuple[int, int, bytes]
 
 @dataclass(frozen=True)
 class Regime:
-    """The shape of a market: shares are of all commands; prices in ticks from the mid."""
+    """The shape of a market: shares are of all commands; prices in ticks from the mid.
+
+    Cancels and replaces fall mostly on young orders: the age of one is the age of the oldest times a random
+    number to the power of `recency`; at 1 they fall anywhere, and most of what they touch is in no cache.
+    """
 
     name: str
     new: float
@@ -53,17 +57,19 @@ class Regime:
     step_ticks: int = 1
     standing: int = 2_000
     crossing: float = 0.01
-    is_stuck: bool = False
+    recency: int = 4
+    is_out_of_order: bool = False
 
 
 REGIMES = (
     Regime("usual", new=0.50, replace=0.02),
     Regime("deep standing book", new=0.50, replace=0.02, standing=200_000, depth_ticks=5_000),
+    Regime("deep, cancels anywhere", new=0.50, replace=0.02, standing=200_000, depth_ticks=5_000, recency=1),
     Regime("wide swings", new=0.50, replace=0.02, depth_ticks=4_000, step_ticks=60),
-    Regime("95% cancels", new=0.05, replace=0.0, standing=400_000, depth_ticks=1_000),
+    Regime("95% cancels", new=0.05, replace=0.0, standing=200_000, depth_ticks=1_000),
     Regime("15% IOC", new=0.50, replace=0.02, ioc=0.15, crossing=0.02),
     Regime("20% replaces", new=0.40, replace=0.20),
-    Regime("usual, decided out of order", new=0.50, replace=0.02, is_stuck=True),
+    Regime("usual, decided out of order", new=0.50, replace=0.02, is_out_of_order=True),
 )
 
 
@@ -91,7 +97,7 @@ class Flow:
 
     def opening(self) -> list[Payload]:
         """The instrument and the orders that stand in the book beforehand."""
-        orders = [self._new(0, resting=True) for _ in range(self.regime.standing)]
+        orders = [self._new(0, is_resting=True) for _ in range(self.regime.standing)]
         instrument = SetInstrument(0, 0, "BTC-USD", "USD", 1, 2, 1, 8)
         payloads = [self._payload(COMMANDS, [instrument])]
         for at in range(0, len(orders), RUN):
@@ -108,7 +114,9 @@ class Flow:
             payloads.append(self._payload(COMMANDS, commands))
             waiting.append(CreditDecisions(first, RUN))
             if len(waiting) > RUNS_IN_FLIGHT:
-                payloads.append(self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_stuck else 0)]))
+                payloads.append(
+                    self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_out_of_order else 0)])
+                )
         payloads += [self._payload(DECISIONS, [decision]) for decision in waiting]
         return payloads
 
@@ -126,18 +134,18 @@ class Flow:
         draw, regime = self._random.random(), self.regime
         self._mid = max(MID // 2, self._mid + self._random.randint(-regime.step_ticks, regime.step_ticks))
         if draw < regime.new or not self._live:
-            return self._new(regime.ioc, resting=False)
+            return self._new(regime.ioc, is_resting=False)
         if draw < regime.new + regime.replace:
-            at = self._random.randrange(len(self._live))
+            at = self._any_live()
             client, name, _side, price = self._live[at]
             return ReplaceOrder(client, 1, 1, name, price, self._random.randint(1, 100))
         return self._cancel()
 
-    def _new(self, ioc_share: float, *, resting: bool) -> Message:
+    def _new(self, ioc_share: float, *, is_resting: bool) -> Message:
         client, name = self._random.randrange(1, CLIENTS), f"o{self._names}"
         self._names += 1
         side = Side.BUY if self._random.random() < 0.5 else Side.SELL
-        crosses = not resting and self._random.random() < self.regime.crossing
+        crosses = not is_resting and self._random.random() < self.regime.crossing
         is_ioc = self._random.random() * self.regime.new < ioc_share
         away = -2 if crosses or is_ioc else 1 + int(self._random.random() ** 2 * self.regime.depth_ticks)
         price = self._mid - away if side == Side.BUY else self._mid + away
@@ -148,10 +156,13 @@ class Flow:
         return NewOrder(client, 1, 1, name, int(side), price, quantity, 0, int(time_in_force))
 
     def _cancel(self) -> Message:
-        at = self._random.randrange(len(self._live))
+        at = self._any_live()
         self._live[at], self._live[-1] = self._live[-1], self._live[at]
         client, name, *_ = self._live.pop()
         return CancelOrder(client, 1, 1, name)
+
+    def _any_live(self) -> int:
+        return len(self._live) - 1 - int(len(self._live) * self._random.random() ** self.regime.recency)
 
 
 def feed(machine: Matching, payloads: list[Payload]) -> int:

@@ -48,7 +48,7 @@ def up_command(
     nodes: Annotated[int | None, typer.Option(help="Sequencer nodes of a new venue: 1, 3 or 5.")] = None,
     background: Annotated[bool, typer.Option("--detach", help="Go to the background once the venue is well.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Trade the demo flow, over and over.")] = False,
-    rate: Annotated[float, typer.Option(help="Commands a second of the demo flow.")] = 1000.0,
+    rate: Annotated[float, typer.Option(min=0.001, help="Commands a second of the demo flow.")] = 1000.0,
 ) -> None:
     """Start the whole venue; make it first where there is none. Ctrl-C stops it; the next start goes on from there."""
     words = ["flow", "demo", "--rate", str(rate)]
@@ -101,11 +101,11 @@ def flow_send(
     file: Annotated[str, typer.Argument(help="A flow file of JSON lines; - reads standard input.")],
     data: DataDir = DEFAULT_DATA,
     rate: Annotated[
-        float | None, typer.Option(help="Commands a second, open loop; else as fast as possible.")
+        float | None, typer.Option(min=0.001, help="Commands a second, open loop; else as fast as possible.")
     ] = None,
     events: Annotated[Path | None, typer.Option(help="Write every resulting event there, as JSON lines.")] = None,
-    instruments: Annotated[int, typer.Option(help="Spread the orders over so many instruments.")] = 1,
-    clients: Annotated[int, typer.Option(help="Spread the orders over so many clients.")] = 1,
+    instruments: Annotated[int, typer.Option(min=1, help="Spread the orders over so many instruments.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="Spread the orders over so many clients.")] = 1,
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Send a flow file, wait until every line has its answer, and print counts, rate and latency.
@@ -113,6 +113,7 @@ def flow_send(
     A line that is not valid is reported with its number and not sent; the exit code is then 2.
     """
     config = Config.load(data)
+    _check_writable(events)
     with _lines_of(file) as (lines, total):
         source = spread.spread(lines, instruments, clients) if instruments > 1 or clients > 1 else lines
         with _progress(total) as progress:
@@ -128,10 +129,10 @@ def flow_send(
 
 @flow_app.command("generate", epilog="Example: sequencer flow generate --count 10000 > flow.jsonl")
 def flow_generate(
-    count: Annotated[int, typer.Option(help="Commands.")] = 10_000,
+    count: Annotated[int, typer.Option(min=0, help="Commands.")] = 10_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same flow.")] = 1,
-    instruments: Annotated[int, typer.Option(help="Instruments.")] = 1,
-    clients: Annotated[int, typer.Option(help="Clients.")] = 2,
+    instruments: Annotated[int, typer.Option(min=1, help="Instruments.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="Clients.")] = 2,
 ) -> None:
     """Print a seeded random flow as JSON lines."""
     _echo_lines(generate.lines(seed, count, instruments, clients))
@@ -139,8 +140,8 @@ def flow_generate(
 
 @flow_app.command("bitstamp", epilog="Example: sequencer flow bitstamp --instruments 16 --clients 100 > flow.jsonl")
 def flow_bitstamp(
-    instruments: Annotated[int, typer.Option(help="Spread the orders over so many instruments.")] = 1,
-    clients: Annotated[int, typer.Option(help="Spread the orders over so many clients.")] = 2,
+    instruments: Annotated[int, typer.Option(min=1, help="Spread the orders over so many instruments.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="Spread the orders over so many clients.")] = 2,
     flows: Annotated[Path, typer.Option(help="Where the fetched flow is kept.")] = FLOWS,
 ) -> None:
     """Print the real Bitstamp BTC/USD flow (314,057 commands) as JSON lines; it is fetched if it is not there."""
@@ -156,7 +157,7 @@ def flow_fetch(flows: Annotated[Path, typer.Option(help="Where to keep it.")] = 
 @flow_app.command("demo", epilog="Example: sequencer flow demo --rate 500")
 def flow_demo(
     data: DataDir = DEFAULT_DATA,
-    rate: Annotated[float, typer.Option(help="Commands a second.")] = 1000.0,
+    rate: Annotated[float, typer.Option(min=0.001, help="Commands a second.")] = 1000.0,
     flows: Annotated[Path, typer.Option(help="Where the fetched flow is kept.")] = FLOWS,
 ) -> None:
     """Trade the real flow (a generated one where it was not fetched) over and over, going on from where it was."""
@@ -179,17 +180,31 @@ def _echo_lines(lines: Iterable[str]) -> None:
 
 @contextmanager
 def _lines_of(file: str) -> Iterator[tuple[Iterable[str], int | None]]:
-    """The lines of a file, and how many they are; of standard input nobody knows."""
+    """The lines of a file, and how many they are; of standard input or a pipe nobody knows."""
     if file == "-":
         yield sys.stdin, None
         return
     try:
-        with open(file, "rb") as raw:
-            total = sum(block.count(b"\n") for block in iter(lambda: raw.read(1 << 20), b""))
-        with open(file, encoding="utf-8", errors="surrogateescape") as text:
-            yield text, total
+        total = _count_lines(file) if Path(file).is_file() else None
+        text = open(file, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(f"cannot read the flow {file}: {error.strerror}") from None
+    with text:
+        yield text, total
+
+
+def _count_lines(file: str) -> int:
+    with open(file, "rb") as raw:
+        return sum(block.count(b"\n") for block in iter(lambda: raw.read(1 << 20), b""))
+
+
+def _check_writable(events: Path | None) -> None:
+    """Say before the flow, and not after it, that its events cannot be kept."""
+    try:
+        if events is not None:
+            events.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"cannot write the events to {events}: {error.strerror}") from None
 
 
 @contextmanager

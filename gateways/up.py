@@ -49,7 +49,8 @@ def up(data_dir: Path, nodes: int | None, flow: list[str] | None, stop: StopSign
 def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console) -> None:
     """Start `sequencer up` in the background, and wait until the venue is well. Raises IslandError."""
     config = create(data_dir, nodes)
-    (config.data_dir / "logs").mkdir(exist_ok=True)
+    with claim(config.data_dir, NAME):  # who cannot run in the foreground is told so at once
+        (config.data_dir / "logs").mkdir(exist_ok=True)
     log_path = config.data_dir / "logs" / "up.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -71,7 +71,7 @@ def create(data_dir: Path, nodes: int | None = None) -> Config:
     """
     path = data_dir / FILE_NAME
     if not path.exists():
-        _write(path, nodes or 1)
+        _write(path, 1 if nodes is None else nodes)
     config = Config.load(data_dir)
     if nodes is not None and nodes != len(config.nodes):
         raise ConfigError(

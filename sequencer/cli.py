@@ -5,6 +5,7 @@ takes the typer application.
 """
 
 import sys
+import time
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.console import Group
 
 from sequencer import admin, log_tools, node, replayer
 from sequencer.client import stop_signal
-from sequencer.config import Config
+from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, IslandError
 from sequencer.output import (
     DEFAULT_DATA,
@@ -113,7 +114,10 @@ def health(
     wait: Annotated[float, typer.Option(help="Wait up to so many seconds for the venue to be well.")] = 0.0,
 ) -> None:
     """Exit with 0 only if all is well; else say why not."""
-    reasons = admin.await_healthy(Config.load(data), wait)
+    deadline_s = time.monotonic() + wait
+    while time.monotonic() < deadline_s and not (data / FILE_NAME).exists():
+        time.sleep(0.1)
+    reasons = admin.await_healthy(Config.load(data), deadline_s - time.monotonic())
     if output is Format.JSON:
         print_json({"healthy": not reasons, "problems": reasons})
     else:

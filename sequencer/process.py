@@ -21,6 +21,8 @@ def lock_path(data_dir: Path, name: str) -> Path:
 @contextmanager
 def claim(data_dir: Path, name: str) -> Iterator[None]:
     """Hold the name of a process. Raises RunningError while another process holds it."""
+    if not name or "/" in name:
+        raise ConfigError(f"a process's name is a file name, without a /: got {name!r}")
     path = lock_path(data_dir, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from engines.matching.book import Book, Emit, Order
+from engines.matching.ordinary import run_ordinary
 from engines.matching.terms import is_valid_instrument
 from engines.messages import (
     BlockClient,
@@ -89,29 +90,8 @@ class Instruments:
         emit: Emit,
     ) -> None:
         """Carry out commands that wait for nothing; `refused` is sequence number -> Reason of credit."""
-        books = self.books
-        for sequence, command in enumerate(commands, first_sequence):
-            kind = type(command)
-            if kind is CancelOrder:
-                book = books.get(command.instrument_id)  # type: ignore[attr-defined]
-                if book is None:
-                    emit(CancelRejected(sequence, _UNKNOWN_INSTRUMENT))
-                    continue
-                if book.expires_at_ns <= time_ns:
-                    book.expire(time_ns, sequence, emit)
-                book.cancel(command, sequence, emit)  # type: ignore[arg-type]
-            elif kind is NewOrder:
-                book = books.get(command.instrument_id)  # type: ignore[attr-defined]
-                if book is not None and book.expires_at_ns <= time_ns:
-                    book.expire(time_ns, sequence, emit)
-                if refused and sequence in refused:
-                    emit(OrderRejected(sequence, refused[sequence]))
-                elif book is None:
-                    emit(OrderRejected(sequence, _UNKNOWN_INSTRUMENT))
-                else:
-                    book.enter(command, sequence, time_ns, emit)  # type: ignore[arg-type]
-            else:
-                self._handle_rare(time_ns, sequence, command, refused.get(sequence, 0), emit)
+        for sequence, command in run_ordinary(self.books, time_ns, first_sequence, commands, refused, emit):
+            self._handle(time_ns, sequence, command, refused.get(sequence, 0), emit)
 
     def sweep(self, instrument_id: int, time_ns: int, sequence: int, command: Message, emit: Emit) -> int:
         """Carry out a sweep in one instrument (or nothing, where there is none); return how many it canceled."""
@@ -144,7 +124,7 @@ class Instruments:
             book.limits.set_band(state.band_low, state.band_high)
             book.limits.set_halted(state.halted)
             for order in [*state.bids, *state.asks]:
-                book.restore(order)
+                book.rest(order)
 
     def _state(self, book: Book) -> InstrumentState:
         limits, terms = book.limits, self.terms[book.instrument_id]
@@ -158,8 +138,12 @@ class Instruments:
             [*book.asks],
         )
 
-    def _handle_rare(self, time_ns: int, sequence: int, command: Message, refusal: int, emit: Emit) -> None:
-        if isinstance(command, ReplaceOrder):
+    def _handle(self, time_ns: int, sequence: int, command: Message, refusal: int, emit: Emit) -> None:
+        if isinstance(command, NewOrder):
+            self._enter(time_ns, sequence, command, refusal, emit)
+        elif isinstance(command, CancelOrder):
+            self._cancel(time_ns, sequence, command, emit)
+        elif isinstance(command, ReplaceOrder):
             self._replace(time_ns, sequence, command, refusal, emit)
         elif isinstance(command, SetInstrument):
             self._set(time_ns, sequence, command, emit)
@@ -170,6 +154,20 @@ class Instruments:
         elif isinstance(command, CancelAll):
             count = self.sweep(command.instrument_id, time_ns, sequence, command, emit)
             emit(MassCanceled(sequence, count))
+
+    def _enter(self, time_ns: int, sequence: int, command: NewOrder, refusal: int, emit: Emit) -> None:
+        book = self._due(command.instrument_id, time_ns, sequence, emit)
+        if refusal or book is None:
+            emit(OrderRejected(sequence, refusal or _UNKNOWN_INSTRUMENT))
+        else:
+            book.enter(command, sequence, time_ns, emit)
+
+    def _cancel(self, time_ns: int, sequence: int, command: CancelOrder, emit: Emit) -> None:
+        book = self._due(command.instrument_id, time_ns, sequence, emit)
+        if book is None:
+            emit(CancelRejected(sequence, _UNKNOWN_INSTRUMENT))
+        else:
+            book.cancel(command, sequence, emit)
 
     def _replace(self, time_ns: int, sequence: int, command: ReplaceOrder, refusal: int, emit: Emit) -> None:
         book = self._due(command.instrument_id, time_ns, sequence, emit)

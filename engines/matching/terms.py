@@ -21,10 +21,21 @@ from engines.messages import (
     Reason,
     SelfTrade,
     SetInstrument,
+    Side,
     TimeInForce,
 )
 
 DECIMALS_MAX: Final = 18
+
+# Plain integers: to look up and compare enumeration members took 1 us of an order's 3.
+_GTC: Final = int(TimeInForce.GTC)
+_GTD: Final = int(TimeInForce.GTD)
+_LIMIT: Final = int(OrderType.LIMIT)
+_MARKET: Final = int(OrderType.MARKET)
+_ALLOW: Final = int(SelfTrade.ALLOW)
+_CANCEL_BOTH: Final = int(SelfTrade.CANCEL_BOTH)
+_BUY: Final = int(Side.BUY)
+_SELL: Final = int(Side.SELL)
 
 
 class Limits:
@@ -68,7 +79,7 @@ def order_refusal(order: NewOrder, limits: Limits, time_ns: int) -> int:
     if not _has_valid_terms(order):
         return Reason.INVALID_TERMS
     reason = limits.refusal(order.price, order.quantity)
-    if not reason and order.time_in_force == TimeInForce.GTD and order.expire_at_ns <= time_ns:
+    if not reason and order.time_in_force == _GTD and order.expire_at_ns <= time_ns:
         return Reason.ALREADY_EXPIRED
     return reason
 
@@ -93,16 +104,14 @@ def is_valid_instrument(terms: SetInstrument) -> bool:
 
 
 def _has_valid_terms(order: NewOrder) -> bool:
-    may_rest = order.order_type == OrderType.LIMIT and order.time_in_force in (
-        TimeInForce.GTC,
-        TimeInForce.GTD,
-    )
+    time_in_force, order_type = order.time_in_force, order.order_type
+    may_rest = order_type == _LIMIT and (time_in_force == _GTC or time_in_force == _GTD)
     return (
-        order.side in (1, 2)
+        _BUY <= order.side <= _SELL
         and is_valid_client_order_id(order.client_order_id)
-        and OrderType.LIMIT <= order.order_type <= OrderType.MARKET
-        and TimeInForce.GTC <= order.time_in_force <= TimeInForce.GTD
-        and SelfTrade.ALLOW <= order.self_trade <= SelfTrade.CANCEL_BOTH
+        and _LIMIT <= order_type <= _MARKET
+        and _GTC <= time_in_force <= _GTD
+        and _ALLOW <= order.self_trade <= _CANCEL_BOTH
         and (may_rest or not order.post_only)
-        and (order.time_in_force != TimeInForce.GTD or order.expire_at_ns > 0)
+        and (time_in_force != _GTD or order.expire_at_ns > 0)
     )

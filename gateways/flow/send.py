@@ -223,9 +223,10 @@ class Flow:
             self._drain()
         issuer = line.issuer or self._operator
         self._log_on(issuer)
-        for account in accounts(line):
-            if account not in self._session.names.client_ids:
-                self._register(account)
+        if not isinstance(line, f.OrderLine):  # whose client is its issuer, and logged on
+            for account in accounts(line):
+                if account not in self._session.names.client_ids:
+                    self._register(account)
         self._submit(issuer, translate(line, self._session.names))
         if is_barrier:
             self._drain()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateways.flow import generate
-from tests.models.running import Event, Running, by_instrument, make, read_events, tagged, until, without_processes
+from tests.models.running import Event, Running, by_instrument, make, read_events, tagged, without_processes
 
 LINES = list(generate.lines(seed=5, count=2500, instruments=4, clients=12))
 RATE = ("--rate", "1500")
@@ -27,7 +27,7 @@ def undisturbed(venue: Running) -> dict[str, list[Event]]:
 
 def traded_while(venue: Running, tag: str, *killed: str) -> dict[str, list[Event]]:
     """The flow's events, when these processes are killed on the way."""
-    out = venue.data_dir / f"{tag}events.jsonl"
+    out = venue.scratch / f"{tag}events.jsonl"
     start = venue.position
     with venue.sending(tagged(LINES, tag), "--events", str(out), *RATE) as flow:
         venue.await_position(start + PROGRESS)
@@ -77,10 +77,10 @@ def test_one_replica_is_enough(machine: str, alone: Running, undisturbed: dict[s
     """A replica that is killed and stays away is missed by nobody, and told as dead."""
     second = f"{machine}-2"
     alone.spawn("replica", machine, "--name", second)
-    until(lambda: alone.row(second).get("state") == "live", f"{second} is live")
+    alone.await_row(second, "live")
 
     events = traded_while(alone, f"{machine}-", second)
 
     assert events == undisturbed
-    until(lambda: alone.row(second)["state"] == "dead", f"{second} is told as dead")
+    alone.await_row(second, "dead")
     assert f"{second} is dead" in alone.run("health").stdout

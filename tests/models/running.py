@@ -60,6 +60,13 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "sequencer", *map(str, words)]
 
 
+def complaint(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    """The one line in which a command says why it failed; its exit code must be `code`."""
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (code, 1), done
+    return lines[0]
+
+
 def make(data_dir: Path, nodes: int = 1, **changes: str) -> Config:
     """A venue.toml with ipc doors; `changes` replace the values of its keys, by name, wherever they stand."""
     create(data_dir, nodes)
@@ -87,6 +94,9 @@ class Running:
     def __init__(self, config: Config, **env: str) -> None:
         self.config = config
         self.data_dir = config.data_dir
+        self.scratch = config.data_dir.with_name(f"{config.data_dir.name}-files")
+        """Where flows, events and what commands print are kept: not in the venue's own directory."""
+        self.scratch.mkdir(exist_ok=True)
         self._env = {**os.environ, **env}
         self._up: subprocess.Popen[bytes] | None = None
         self._strays: list[subprocess.Popen[bytes]] = []
@@ -107,7 +117,7 @@ class Running:
 
     def spawn(self, *words: str) -> "subprocess.Popen[bytes]":
         """Start a command on this venue beside it; `close` ends it if it still runs."""
-        with (self.data_dir / "test.log").open("ab") as log:
+        with (self.scratch / "test.log").open("ab") as log:
             process = subprocess.Popen(
                 command(*words, "--data", str(self.data_dir)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self._env,
@@ -163,6 +173,10 @@ class Running:
         """Wait until the log has grown so far."""
         until(lambda: self.position >= position, f"the log reaches {position}")
 
+    def await_row(self, name: str, state: str) -> None:
+        """Wait until a process is shown in this state."""
+        until(lambda: self.row(name).get("state") == state, f"{name} is {state}")
+
     def agreement(self) -> dict[str, tuple[int, str]]:
         """Outputs and digest of each shard, once all its replicas are live and say the same of a log that rests."""
         return until(self._agreed, "all replicas of each shard agree")
@@ -177,7 +191,7 @@ class Running:
         return {sender: one.pop() for sender, one in said.items()} if agreed else None
 
     def _is_well(self) -> bool:
-        assert self._up is None or self._up.poll() is None, (self.data_dir / "test.log").read_text()
+        assert self._up is None or self._up.poll() is None, (self.scratch / "test.log").read_text()
         return not admin.problems(self.status, self.config)
 
     # --- harm -----------------------------------------------------------------------------------
@@ -209,7 +223,7 @@ class Running:
     @contextmanager
     def sending(self, lines: Iterable[str], *words: str) -> Iterator[Callable[[], dict[str, Any]]]:
         """`flow send` in the background; call what this gives to await its end and get its summary."""
-        path = self.data_dir / f"flow-{time.monotonic_ns()}.jsonl"
+        path = self.scratch / f"flow-{time.monotonic_ns()}.jsonl"
         path.write_text("".join(f"{line}\n" for line in lines))
         process = subprocess.Popen(
             command("flow", "send", str(path), "--data", str(self.data_dir), "-o", "json", *words),
@@ -231,7 +245,7 @@ class Running:
 
     def events(self, lines: Iterable[str], *words: str) -> list[Event]:
         """`flow send --events`: what followed from these lines, in the order of the log."""
-        out = self.data_dir / f"events-{time.monotonic_ns()}.jsonl"
+        out = self.scratch / f"events-{time.monotonic_ns()}.jsonl"
         self.send(lines, "--events", str(out), *words)
         return read_events(out)
 

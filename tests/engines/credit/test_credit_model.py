@@ -165,4 +165,4 @@ class CreditAgainstModel(RuleBasedStateMachine):
 
 
 TestCreditAgainstModel = CreditAgainstModel.TestCase
-TestCreditAgainstModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestCreditAgainstModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

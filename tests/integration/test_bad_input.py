@@ -1,0 +1,134 @@
+"""What strangers and broken senders say: rejected, told, and survived by every process."""
+
+import random
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import zmq
+
+from engines import messages as m
+from sequencer.client import tune
+from sequencer.envelope import encode_batch
+from sequencer.protocol import ANSWERS, Refused
+from tests.integration.conftest import Traded
+from tests.models.running import Running, Stream
+
+CANCELS = m.ENCODER.encode([m.CancelOrder(0, number, 1, "x") for number in (1, 2, 3)])
+FALSE = {
+    "a false count": (CANCELS, 2, m.Reason.FALSE_COUNT),
+    "no msgpack": (b"\xc1\xff garbage", 3, m.Reason.UNDECODABLE),
+    "an unknown type": (msgspec.msgpack.encode([[99, 1, 1, 1, "x"]]), 1, m.Reason.UNDECODABLE),
+    "text that is not UTF-8": (b"\x91\x95\x03\x01\x01\x01\xa2\xff\xfe", 1, m.Reason.UNDECODABLE),
+    "nothing": (b"", 7, m.Reason.UNDECODABLE),
+}
+NOT_OURS = {
+    "random bytes": random.Random(2).randbytes(1000),
+    "an empty frame": b"",
+    "text that is not UTF-8": b"\x92\x01\xa2\xff\xfe",
+    "a deep nest": b"\x93\x01\xa1x" + b"\x91" * 100_000 + b"\x00",
+    "half a batch": encode_batch("gateway.x", m.COMMANDS, 1, b"x", count=1).data[:100],
+    "an oversized frame": bytes(17 << 20),
+}
+
+
+@pytest.fixture
+def venue(traded: Traded) -> Iterator[Running]:
+    """The shared venue; it must have the same processes, live and agreed, after each test."""
+    before = traded.venue.pids
+    yield traded.venue
+    traded.venue.await_well()
+    assert set(traded.venue.agreement()) == {"matching.0", "credit.0"}
+    assert traded.venue.pids == before
+
+
+@pytest.mark.parametrize("case", FALSE)
+def test_a_batch_that_cannot_be_read_is_void_as_a_whole(case: str, venue: Running):
+    """It is in the log once; a BatchRejected with the reason tells everybody, and nothing else follows."""
+    payload, count, reason = FALSE[case]
+    with Stream(venue.config) as stream:
+        stream.speak_as("gateway.x").submit(m.COMMANDS, payload, count)
+        stream.settle()
+        batch = next(b for b in reversed(stream.batches(m.COMMANDS)) if b.sender == "gateway.x")
+        stream.follow(lambda: following(stream, batch.first_sequence), "something follows from the batch")
+        told = following(stream, batch.first_sequence)
+
+    assert told == [m.BatchRejected(batch.first_sequence, count, reason)]
+
+
+def following(stream: Stream, cause: int) -> list[m.Message]:
+    """All results that the batch at `cause` led to."""
+    found = [batch for batch in stream.batches(m.RESULTS) if batch.cause == cause]
+    return [message for batch in found for message in m.decode(m.RESULTS, batch.payload)]
+
+
+def ask(venue: Running, endpoint: str, *frames: bytes, patience_ms: int = 2000) -> bytes | None:
+    """Say frames on one connection; the first answer, None when there is none in time."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        socket = tune(context.socket(zmq.DEALER))
+        socket.connect(endpoint)
+        socket.send_multipart(frames)
+        return socket.recv() if socket.poll(patience_ms) else None
+    finally:
+        context.destroy(linger=0)
+
+
+REFUSED = {
+    "another's channel": (encode_batch("gateway.x", m.DECISIONS, 1, b"\x90", count=1).data, "not-permitted"),
+    "an unknown sender": (encode_batch("nobody", m.COMMANDS, 1, b"\x90", count=1).data, "not-permitted"),
+    "a session that nobody opened": (
+        encode_batch("gateway.y", m.COMMANDS, 1, b"\x90", count=1, incarnation=3).data,
+        "gap",
+    ),
+    "a count of nothing": (encode_batch("gateway.y", m.COMMANDS, 1, b"", count=0).data, "invalid"),
+    "a wrong digest": (encode_batch("gateway.y", m.COMMANDS, 1, b"\x90", count=1).data[:-1] + b"\x91", "invalid"),
+    "bytes after the batch": (
+        encode_batch("gateway.y", m.COMMANDS, 1, b"\x90", count=1).data + b"more",
+        "invalid",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_node_refuses_what_breaks_the_chain_rule(case: str, venue: Running):
+    """The answer says why, and the log does not get it."""
+    frame, verdict = REFUSED[case]
+    answer = ask(venue, venue.config.ingress[0], bytes(frame))
+
+    assert isinstance(refused := ANSWERS.decode(answer), Refused)
+    assert refused.verdict == verdict
+
+
+@pytest.mark.parametrize("door", ["ingress", "replayer", "peer", "publisher", "order", "marketdata", "updates"])
+def test_noise_ends_no_process(door: str, venue: Running):
+    """Whatever bytes come, as one frame or as many, the process behind the door goes on."""
+    for noise in NOT_OURS.values():
+        speak(endpoints(venue)[door], _KINDS.get(door, zmq.DEALER), noise)
+        speak(endpoints(venue)[door], _KINDS.get(door, zmq.DEALER), b"", noise, noise)
+        speak(endpoints(venue)[door], _KINDS.get(door, zmq.DEALER), venue.config.cluster + noise)
+
+
+_KINDS = {"peer": zmq.PUSH, "publisher": zmq.XSUB, "updates": zmq.XSUB}
+
+
+def endpoints(venue: Running) -> dict[str, str]:
+    node, doors = venue.config.nodes[0], venue.config.endpoints
+    return {
+        "ingress": node.ingress, "replayer": node.replayer, "peer": node.peer, "publisher": node.publisher,
+        "order": doors["order"], "marketdata": doors["marketdata"], "updates": doors["marketdata_updates"],
+    }  # fmt: skip
+
+
+def speak(endpoint: str, kind: int, *frames: bytes) -> None:
+    """Say frames, and go when the other side has them (or hung up)."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        socket = context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 500)
+        socket.connect(endpoint)
+        socket.poll(1000, zmq.POLLOUT)
+        socket.send_multipart(frames)
+        socket.close()
+    finally:
+        context.term()
