@@ -56,6 +56,7 @@ class Regime:
     depth_ticks: int = 200
     step_ticks: int = 1
     standing: int = 2_000
+    standing_ticks: int = 200
     crossing: float = 0.01
     recency: int = 4
     is_out_of_order: bool = False
@@ -63,14 +64,17 @@ class Regime:
 
 REGIMES = (
     Regime("usual", new=0.50, replace=0.02),
-    Regime("deep standing book", new=0.50, replace=0.02, standing=200_000, depth_ticks=5_000),
-    Regime("deep, cancels anywhere", new=0.50, replace=0.02, standing=200_000, depth_ticks=5_000, recency=1),
+    Regime("deep standing book", new=0.50, replace=0.02, standing=200_000, standing_ticks=5_000),
     Regime("wide swings", new=0.50, replace=0.02, depth_ticks=4_000, step_ticks=60),
-    Regime("95% cancels", new=0.05, replace=0.0, standing=200_000, depth_ticks=1_000),
+    Regime("95% cancels", new=0.05, replace=0.0, standing=200_000, standing_ticks=1_000),
     Regime("15% IOC", new=0.50, replace=0.02, ioc=0.15, crossing=0.02),
     Regime("20% replaces", new=0.40, replace=0.20),
+    Regime(
+        "deep, anywhere in it", new=0.50, replace=0.02, standing=200_000, standing_ticks=5_000,
+        depth_ticks=5_000, recency=1,
+    ),
     Regime("usual, decided out of order", new=0.50, replace=0.02, is_out_of_order=True),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,7 @@ class Flow:
             payloads.append(self._payload(COMMANDS, commands))
             waiting.append(CreditDecisions(first, RUN))
             if len(waiting) > RUNS_IN_FLIGHT:
-                payloads.append(
-                    self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_out_of_order else 0)])
-                )
+                payloads.append(self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_out_of_order else 0)]))
         payloads += [self._payload(DECISIONS, [decision]) for decision in waiting]
         return payloads
 
@@ -147,7 +149,8 @@ class Flow:
         side = Side.BUY if self._random.random() < 0.5 else Side.SELL
         crosses = not is_resting and self._random.random() < self.regime.crossing
         is_ioc = self._random.random() * self.regime.new < ioc_share
-        away = -2 if crosses or is_ioc else 1 + int(self._random.random() ** 2 * self.regime.depth_ticks)
+        depth_ticks = self.regime.standing_ticks if is_resting else self.regime.depth_ticks
+        away = -2 if crosses or is_ioc else 1 + int(self._random.random() ** 2 * depth_ticks)
         price = self._mid - away if side == Side.BUY else self._mid + away
         if not is_ioc:
             self._live.append((client, name, side, price))
@@ -191,9 +194,7 @@ def measure(regime: Regime, commands: int, runs: int) -> Figure:
         events = feed(machine, payloads)
         rates.append(round(done / (time.perf_counter() - started)))
         gc.unfreeze()
-    return Figure(
-        regime.name, round(statistics.median(rates)), min(rates), max(rates), round(events / done, 2)
-    )
+    return Figure(regime.name, round(statistics.median(rates)), min(rates), max(rates), round(events / done, 2))
 
 
 def main() -> None:

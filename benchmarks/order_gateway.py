@@ -116,9 +116,7 @@ def encode(commands: Commands, answer: Answer, log: Log) -> Iterator[tuple[list[
     """For each wake: the clients' frames, and the entries that follow from them."""
     for wake in range(0, len(commands), WAKE_COMMANDS):
         taken = commands[wake : wake + WAKE_COMMANDS]
-        frames = [
-            p.ENCODER.encode(taken[i : i + FRAME_COMMANDS]) for i in range(0, len(taken), FRAME_COMMANDS)
-        ]
+        frames = [p.ENCODER.encode(taken[i : i + FRAME_COMMANDS]) for i in range(0, len(taken), FRAME_COMMANDS)]
         known = len(log.entries)
         first = log.append(m.COMMANDS, taken)
         log.append(m.DECISIONS, [m.CreditDecisions(first, len(taken))])
@@ -169,9 +167,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows))
         return
-    print(
-        f"order gateway, us of CPU a command ({COMMANDS} commands, {CLIENTS} clients, {WAKE_COMMANDS} a wake)"
-    )
+    print(f"order gateway, us of CPU a command ({COMMANDS} commands, {CLIENTS} clients, {WAKE_COMMANDS} a wake)")
     for row in rows:
         low, high = row["spread_us"]
         print(f"{row['regime']:>8}: intake {row['intake_us']}, reports {row['reports_us']}, "

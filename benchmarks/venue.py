@@ -59,18 +59,8 @@ def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dic
 
 
 def _send(config: Config, flow: Path, rate: float | None) -> tuple[dict[str, float], float]:
-    command = [
-        sys.executable,
-        "-m",
-        "sequencer",
-        "flow",
-        "send",
-        str(flow),
-        "--data",
-        str(config.data_dir),
-        "-o",
-        "json",
-    ]
+    command = [sys.executable, "-m", "sequencer", "flow", "send", str(flow), "--data", str(config.data_dir)]
+    command += ["-o", "json"] + (["--rate", str(rate)] if rate else [])
     before = os.times()
     done = subprocess.run(command, capture_output=True, check=True)
     after = os.times()

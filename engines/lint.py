@@ -9,6 +9,7 @@ ways and proves nothing: replicas under different PYTHONHASHSEEDs are the proof.
 Rules that it keeps itself
 - A name counts as a builtin, a module or a set as engines/lint_scopes.py says.
 - What cannot tell the order of a set may take one: `sorted`, `len`, `min`, `max`, `sum`, `any`, `all`, `in`, sets.
+  (Where a `key` has ties, `sorted`, `min` and `max` can tell; this is not found.)
 - Code under `if TYPE_CHECKING:` never runs and is not looked at.
 - `# lint: allow CODE reason` on the line of a finding takes it away; without a reason it does not.
 """
@@ -19,7 +20,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ _CLOCK_CALLS: Final = {"now", "utcnow", "today", "fromtimestamp"}
 _UNICODE_METHODS: Final = {"isprintable", "isalpha", "isalnum", "isidentifier", "casefold"}
 _ANY_ORDER: Final = {"sorted", "len", "min", "max", "sum", "any", "all", "set", "frozenset"}
 _TAKES_ORDER: Final = {"list", "tuple", "dict", "str", "repr", "deque", "OrderedDict", "join", "extend", "fromkeys"}
+_SPREADS: Final = {ast.Starred: "unpacking", ast.YieldFrom: "iteration", ast.FormattedValue: "the text"}
 _ITERATORS: Final = {"iter", "next", "enumerate", "map", "filter", "zip", "reversed"}
 _ADDS: Final = {"append", "add", "update", "extend", "insert", "setdefault"}
 _REMOVES: Final = {"pop", "popitem", "clear", "remove", "discard"}
@@ -297,7 +299,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Starred(self, node: ast.Starred | ast.YieldFrom | ast.FormattedValue) -> None:
-        self._ordered(node.value, type(node).__name__)
+        self._ordered(node.value, _SPREADS[type(node)])
         self.generic_visit(node)
 
     def visit_YieldFrom(self, node: ast.YieldFrom) -> None:

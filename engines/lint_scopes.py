@@ -6,8 +6,7 @@ Rules
 - A name means what the innermost scope that binds it says; a class's names are not seen from its methods. A name
   that no scope binds is a builtin.
 - A name is a set from the statement that makes it one to the statement that makes it something else, read from
-  top to bottom. An attribute of `self` is a set where its class assigns or annotates it as one and never as
-  anything else.
+  top to bottom. An attribute of `self` is a set where its class annotates it as one, or assigns it sets only.
 """
 
 import ast
@@ -43,15 +42,18 @@ class Names:
         self._set_attributes: list[frozenset[str]] = [frozenset()]
 
     def enter(self, node: ast.AST) -> None:
+        """Go into the module, class or function."""
         self._scopes.append(Scope(node, frozenset(_bound_names(node))))
         if isinstance(node, ast.ClassDef):
             self._set_attributes.append(self._attributes_of(node))
 
     def leave(self) -> None:
+        """Go back out of what was entered last."""
         if isinstance(self._scopes.pop().node, ast.ClassDef):
             self._set_attributes.pop()
 
     def in_function(self) -> bool:
+        """Whether the place in hand runs when something is called, and not when the module is imported."""
         return any(isinstance(scope.node, Function) for scope in self._scopes)
 
     def _binding(self, name: str) -> Scope | None:
@@ -75,6 +77,7 @@ class Names:
         return scope.imports.get(name) if scope else None
 
     def learn_import(self, name: str, path: str) -> None:
+        """From here on the name means what is at the dotted path."""
         self._scopes[-1].imports[name] = path
 
     def learn(self, target: ast.expr, value: ast.expr | None, annotation: ast.expr | None = None) -> None:
@@ -123,7 +126,8 @@ class Names:
         return isinstance(value, ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp | ast.SetComp)
 
     def _attributes_of(self, node: ast.ClassDef) -> frozenset[str]:
-        """The attributes of `self` that are only ever sets, and the fields annotated so."""
+        """The attributes and fields that are annotated as sets, or are only ever assigned sets."""
+        declared: set[str] = set()
         sets: set[str] = set()
         others: set[str] = set()
         for statement in ast.walk(node):
@@ -131,10 +135,13 @@ class Names:
                 own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
                 is_field = isinstance(target, ast.Name) and statement in node.body
                 name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
-                if own or is_field:
-                    is_set = _is_set_type(annotation) or (value is not None and self.is_set(value))
-                    (sets if is_set else others).add(name)
-        return frozenset(sets - others)
+                if not (own or is_field):
+                    continue
+                if _is_set_type(annotation):
+                    declared.add(name)
+                elif value is not None:
+                    (sets if self.is_set(value) else others).add(name)
+        return frozenset(declared | (sets - others))
 
 
 def assignments(statement: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, ast.expr | None]]:
@@ -157,6 +164,7 @@ def _is_keys(node: ast.expr) -> bool:
 
 
 def parameters(node: Function) -> list[ast.arg]:
+    """All parameters of a function, *args and **kwargs included."""
     given = node.args
     rest = [one for one in (given.vararg, given.kwarg) if one is not None]
     return [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]

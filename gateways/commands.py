@@ -210,7 +210,7 @@ def _check_writable(events: Path | None) -> None:
 @contextmanager
 def _progress(total: int | None) -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as shown:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
         task = shown.add_task("answered", total=total)
 
         def show(progress: sending.Progress) -> None:

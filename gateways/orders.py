@@ -184,9 +184,7 @@ class Orders:
 
     def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event:
         c = self.pending.pop(message.by)
-        return e.MassCanceled(
-            sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, message.count
-        )
+        return e.MassCanceled(sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, message.count)
 
     def _instrument_set(self, sequence: int, time_ns: int, message: m.InstrumentSet) -> e.Event:
         c = self.pending.pop(message.by)
@@ -207,15 +205,11 @@ class Orders:
     def _instrument_rejected(self, sequence: int, time_ns: int, message: m.InstrumentRejected) -> e.Event:
         c = self.pending.pop(message.by)
         instrument_id, symbol = getattr(c, "instrument_id", 0), getattr(c, "symbol", "")
-        return e.InstrumentRejected(
-            sequence, time_ns, c.client_id, c.number, instrument_id, symbol, message.reason
-        )
+        return e.InstrumentRejected(sequence, time_ns, c.client_id, c.number, instrument_id, symbol, message.reason)
 
     def _client_registered(self, sequence: int, time_ns: int, message: m.ClientRegistered) -> e.Event:
         c = self.pending.pop(message.by)
-        return e.ClientRegistered(
-            sequence, time_ns, c.client_id, c.number, message.registered_id, message.name
-        )
+        return e.ClientRegistered(sequence, time_ns, c.client_id, c.number, message.registered_id, message.name)
 
     def _credit_set(self, sequence: int, time_ns: int, message: m.CreditSet) -> e.Event:
         c = self.pending.pop(message.by)
@@ -242,9 +236,7 @@ class Orders:
     def _credit_rejected(self, sequence: int, time_ns: int, message: m.CreditRejected) -> e.Event:
         c = self.pending.pop(message.by)
         account_id, currency = getattr(c, "account_id", 0), getattr(c, "currency", "")
-        return e.CreditRejected(
-            sequence, time_ns, c.client_id, c.number, account_id, currency, message.reason
-        )
+        return e.CreditRejected(sequence, time_ns, c.client_id, c.number, account_id, currency, message.reason)
 
 
 def _nothing(_sequence: int, _time_ns: int, _message: m.Message) -> None:

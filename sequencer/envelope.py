@@ -217,9 +217,7 @@ def split_batches(data: bytes | memoryview) -> list[Batch]:
         if length > PAYLOAD_BYTES_MAX or stop > end:
             raise EnvelopeError(f"batch {number} announces {length} bytes of payload, {end - offset} bytes are left")
         sender = _sender_names.get(raw) or _sender_name(raw)
-        batches.append(
-            Batch(sender, incarnation, channel, count, number, cause, previous, digest, view[offset:stop])
-        )
+        batches.append(Batch(sender, incarnation, channel, count, number, cause, previous, digest, view[offset:stop]))
         offset = stop
     return batches
 

@@ -22,15 +22,16 @@ from sequencer.envelope import BATCH_MAGIC, CONTROL, Entry, Heartbeat, decode_en
 from sequencer.errors import CorruptJournalError, DiskFullError
 from sequencer.journal import Ballot, Journal
 from sequencer.ordering import Orderer
-from sequencer.protocol import ENCODER, QUESTIONS, Answer, AskPosition, AskStatus, NodeStatus, Report
+from sequencer.protocol import ENCODER, QUESTIONS, Answer, AskPosition, AskStatus, NodeStatus, Refused, Report
 from sequencer.publisher import Publisher
 from sequencer.raft import Duties, Log, Message, Persisted, Raft, Timing
 from sequencer.raft.messages import DECODER as PEER_DECODER
 from sequencer.raft.messages import ENCODER as PEER_ENCODER
-from sequencer.sessions import Sessions
+from sequencer.sessions import Sessions, Verdict
 from sequencer.sockets import bind, tune
 
 REPORTS_MAX = 1000
+DUPLICATE_PAUSE_MS = 100
 REPLAY_BYTES = 4 << 20
 PEER_FRAMES_MAX = 256
 RETRY_MS = 100
@@ -67,6 +68,7 @@ class Node:
             self._journal.close()
             raise
         self._reports: dict[str, tuple[int, bytes]] = {}
+        self._duplicates_told: dict[bytes, int] = {}
         self._full = False
         self._stalled_until_ms = 0
         self._look_again_ms = 0
@@ -189,8 +191,20 @@ class Node:
                 answer = self._orderer.take(frame, self._serves, leader_ingress)
             else:
                 answer = self._answer(frame)
-            if answer is not None:
+            if answer is not None and not self._said_lately(identity, answer):
                 self._send(self._ingress, [identity, ENCODER.encode(answer)])
+
+    def _said_lately(self, identity: bytes, answer: Answer) -> bool:
+        """Replicas repeat each other all the time and see it in the stream: one word now and then is enough."""
+        if not isinstance(answer, Refused) or answer.verdict != Verdict.DUPLICATE.value:
+            return False
+        now_ms = _now_ms()
+        if now_ms - self._duplicates_told.get(identity, -DUPLICATE_PAUSE_MS) < DUPLICATE_PAUSE_MS:
+            return True
+        if len(self._duplicates_told) >= REPORTS_MAX:
+            self._duplicates_told.clear()
+        self._duplicates_told[identity] = now_ms
+        return False
 
     def _serves(self, channel: int) -> bool:
         """While the disk is nearly full, only control and what engines say about accepted inputs."""

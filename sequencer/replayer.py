@@ -1,7 +1,7 @@
 """Serves ranges of a node's log to any number of readers, in a process of its own.
 
     journal files --read--> ROUTER --entries--> readers (Subscriber, Replay)
-    node's publisher --high-water mark--> what may be served: committed entries only
+    node's heartbeats, and the journal's own notes --> what may be served: committed entries only
 
 A reader asks for one range at a time, so what is queued for it is bounded; a slow one waits for
 nobody, and nobody for it. The node does not notice.
@@ -11,7 +11,7 @@ import zmq
 
 from sequencer.client.stop import StopSignal
 from sequencer.config import Config
-from sequencer.envelope import ENTRY_MAGIC, HEARTBEAT_MAGIC, decode_heartbeat
+from sequencer.envelope import HEARTBEAT_MAGIC, decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import JournalReader
 from sequencer.node import journal_directory
@@ -49,7 +49,6 @@ class Replayer:
         bind(self._requests, node.replayer, f"nodes.{name}.replayer")
         self._stream = tune(context.socket(zmq.SUB))
         self._stream.subscribe(HEARTBEAT_MAGIC)
-        self._stream.subscribe(ENTRY_MAGIC)
         self._stream.connect(node.publisher)
 
     def run(self, stop: StopSignal) -> None:
@@ -76,8 +75,7 @@ class Replayer:
                 data = self._stream.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            index = decode_heartbeat(data).index if data[:4] == HEARTBEAT_MAGIC else _index(data)
-            self.high_water = max(self.high_water, index)
+            self.high_water = max(self.high_water, decode_heartbeat(data).index)
 
     def _serve(self) -> None:
         for _ in range(TURN_REQUESTS):
@@ -96,15 +94,14 @@ class Replayer:
                 continue  # its queue is full: it asks again
 
     def _read(self, first_index: int, bytes_max: int) -> list[bytes]:
-        if not 0 < first_index <= self.high_water:
-            return []
         if self._reader is None:
             try:
                 self._reader = JournalReader(self._directory, self._config.cluster)
             except JournalError:
                 return []  # the node has not created it yet
+        if self.high_water >= 0:
+            self._reader.refresh()
+            self.high_water = max(self.high_water, self._reader.commit_index)
+        if not 0 < first_index <= self.high_water:
+            return []
         return self._reader.read(first_index, self.high_water, bytes_max)
-
-
-def _index(entry: bytes) -> int:
-    return int.from_bytes(entry[40:48], "little")

@@ -109,7 +109,7 @@ class Credit:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def _decide(self, first_sequence: int, messages: Sequence[Message]) -> list[Message]:
+    def _decide(self, first_sequence: int, messages: Sequence[Any]) -> list[Message]:
         """Reserve for the orders and replaces of a run, carry out its other commands, and say what came of it.
 
         Reserving is written out here, for what passes; `Ledger.refusal` then finds out why the rest does not. A
@@ -123,21 +123,19 @@ class Credit:
         for sequence, message in enumerate(messages, first_sequence):
             kind = type(message)
             if kind is NewOrder:
-                order: NewOrder | ReplaceOrder = message  # type: ignore[assignment]
-                side = order.side  # type: ignore[union-attr]
+                side = message.side
             elif kind is CancelOrder:
                 continue
             elif kind is ReplaceOrder:
-                order = message  # type: ignore[assignment]
                 side = _EITHER_SIDE
             else:
                 self._answer(sequence, message, answers)
                 continue
             asked = True
-            instrument = instrument_of(order.instrument_id)
+            instrument = instrument_of(message.instrument_id)
             if instrument is not None:
-                holding = instrument.holdings.get(order.client_id)
-                price, lots = order.price, order.quantity
+                holding = instrument.holdings.get(message.client_id)
+                price, lots = message.price, message.quantity
                 if holding is not None and price > 0 and lots > 0 and not holding.account.blocked:
                     if side == SELL and instrument.band_high > price:
                         price = instrument.band_high
@@ -148,7 +146,7 @@ class Credit:
                         holding.free = free
                         reservations[sequence] = Reservation(holding, instrument, side, lots, cost)
                         continue
-            refused.append((sequence - first_sequence, int(ledger.refusal(order, side))))
+            refused.append((sequence - first_sequence, int(ledger.refusal(message, side))))
         if asked:
             answers.append(CreditDecisions(first_sequence, len(messages), refused))
         return answers
@@ -160,7 +158,7 @@ class Credit:
 
     # --- results ----------------------------------------------------------------------------------
 
-    def _follow(self, messages: Sequence[Message]) -> None:
+    def _follow(self, messages: Sequence[Any]) -> None:
         """Move and release reservations. A cancel, the outcome of most orders, is written out for speed."""
         ledger = self._ledger
         taken = ledger.reservations.pop
@@ -169,12 +167,11 @@ class Credit:
             if kind is OrderAccepted:
                 continue
             if kind is OrderCanceled:
-                canceled: OrderCanceled = message  # type: ignore[assignment]
-                kept = taken(canceled.order_id, None)
+                kept = taken(message.order_id, None)
                 if kept is not None:
                     kept.holding.free += kept.cost
-                if canceled.reason == _REPLACED_BELOW_TRADED:
-                    ledger.release(canceled.by)
+                if message.reason == _REPLACED_BELOW_TRADED:
+                    ledger.release(message.by)
                 continue
             outcome = _OUTCOMES.get(kind)
             if outcome is not None:

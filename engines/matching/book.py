@@ -269,14 +269,14 @@ class Book:
         taker = Taker(
             order_id, order_id, command.client_id, command.self_trade, _key(command), command.quantity
         )
-        if (command.time_in_force != _FOK or self._can_fill(taker)) and self._take(taker, emit):
+        if (command.time_in_force != _FOK or self._can_fill(taker)) and self.take(taker, emit):
             reason = _SELF_TRADE
         if taker.leaves and reason:
             emit(OrderCanceled(order_id, order_id, taker.leaves, int(reason)))
             return 0
         return taker.leaves
 
-    def _take(self, taker: Taker, emit: Emit) -> bool:
+    def take(self, taker: Taker, emit: Emit) -> bool:
         """Trade with the other side up to the taker's key; return whether an own order stopped it."""
         order_id, client_id, self_trade, leaves = (
             taker.order_id,
@@ -285,9 +285,9 @@ class Book:
             taker.leaves,
         )
         side = self.asks if taker.key > 0 else self.bids
-        keys, worst = side.keys, -taker.key
+        keys, worst, instrument_id = side.keys, -taker.key, self.instrument_id
         while leaves and keys and keys[-1] >= worst:
-            level = side.best()
+            level, price = side.best(), abs(keys[-1])
             while leaves and level:
                 maker = next(iter(level.values()))
                 if self_trade and maker.client_id == client_id:
@@ -299,14 +299,17 @@ class Book:
                         side.drop(keys[-1])
                     taker.leaves = leaves
                     return True
-                quantity = min(leaves, maker.leaves)
-                leaves -= quantity
-                emit(Trade(self.instrument_id, abs(maker.key), quantity, maker.order_id, order_id))
-                if quantity == maker.leaves:
-                    del level[maker.order_id]
-                    self._unlist(maker)
-                else:
-                    maker.leaves -= quantity
+                if leaves < maker.leaves:
+                    emit(Trade(instrument_id, price, leaves, maker.order_id, order_id))
+                    maker.leaves -= leaves
+                    leaves = 0
+                    break
+                emit(Trade(instrument_id, price, maker.leaves, maker.order_id, order_id))
+                leaves -= maker.leaves
+                del level[maker.order_id]
+                del self.live[maker.client_id][maker.client_order_id]
+                if maker.expire_at_ns:
+                    del self.expiries[maker.expire_at_ns, maker.order_id]
             if not level:
                 side.drop(keys[-1])
         taker.leaves = leaves
@@ -365,7 +368,7 @@ class Book:
         order.key = key
         if self._crosses(key):
             taker = Taker(order_id, by, order.client_id, order.self_trade, key, leaves)
-            stopped = self._take(taker, emit)
+            stopped = self.take(taker, emit)
             order.leaves = taker.leaves
             if stopped:
                 emit(OrderCanceled(order_id, by, order.leaves, _SELF_TRADE))

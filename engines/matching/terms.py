@@ -65,11 +65,9 @@ class Limits:
         """Why this price (ticks) and quantity (lots) are not taken, or 0."""
         if not 0 < quantity <= INT_MAX:
             return Reason.INVALID_QUANTITY
-        if not 0 < price <= INT_MAX:
-            return Reason.INVALID_PRICE
-        if not self.price_min <= price <= self.price_max:
-            return Reason.PRICE_OUTSIDE_BAND
-        return 0
+        if self.price_min <= price <= self.price_max:
+            return 0
+        return Reason.PRICE_OUTSIDE_BAND if 0 < price <= INT_MAX else Reason.INVALID_PRICE
 
 
 def order_refusal(order: NewOrder, limits: Limits, time_ns: int) -> int:
@@ -105,13 +103,13 @@ def is_valid_instrument(terms: SetInstrument) -> bool:
 
 def _has_valid_terms(order: NewOrder) -> bool:
     time_in_force, order_type = order.time_in_force, order.order_type
-    may_rest = order_type == _LIMIT and (time_in_force == _GTC or time_in_force == _GTD)
+    if order.post_only and (order_type != _LIMIT or time_in_force not in (_GTC, _GTD)):
+        return False
     return (
         _BUY <= order.side <= _SELL
-        and is_valid_client_order_id(order.client_order_id)
+        and 0 < len(order.client_order_id) <= CLIENT_ORDER_ID_CHARS_MAX
         and _LIMIT <= order_type <= _MARKET
         and _GTC <= time_in_force <= _GTD
         and _ALLOW <= order.self_trade <= _CANCEL_BOTH
-        and (may_rest or not order.post_only)
         and (time_in_force != _GTD or order.expire_at_ns > 0)
     )

@@ -112,11 +112,11 @@ class Subscriber:
         self._fetcher.close()
 
     def _take_live(self, delivered: list[Entry]) -> None:
-        for taken in range(BURST):
+        self._full_burst = False
+        for _ in range(BURST):
             try:
                 data = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                self._full_burst = taken > 0 and len(delivered) > 0
                 return
             if data[:4] == HEARTBEAT_MAGIC:
                 self._hear(data)

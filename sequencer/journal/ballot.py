@@ -46,14 +46,10 @@ class Ballot:
         try:
             replace_file(disk, Path(directory) / BALLOT_NAME, self.encode())
         except OSError as error:
-            raise JournalError(
-                f"cannot save the ballot in {directory}: {error}; the node must stop"
-            ) from error
+            raise JournalError(f"cannot save the ballot in {directory}: {error}; the node must stop") from error
 
     @classmethod
-    def load(
-        cls, directory: Path | str, node: str, cluster: bytes, *, disk: Disk = LOCAL_DISK
-    ) -> Self | None:
+    def load(cls, directory: Path | str, node: str, cluster: bytes, *, disk: Disk = LOCAL_DISK) -> Self | None:
         """The saved ballot, or None where none was ever saved.
 
         Raises ConfigError if the directory is another node's or another cluster's, CorruptJournalError if
@@ -88,16 +84,12 @@ class Ballot:
                 "have voted and cannot tell; restore the file, or replace the node by a new one"
             )
         cluster, term, node, voted_for = _BODY.unpack_from(data, _CRC_FROM)
-        return cls(
-            term, voted_for.rstrip(b"\0").decode("ascii") or None, node.rstrip(b"\0").decode("ascii"), cluster
-        )
+        return cls(term, voted_for.rstrip(b"\0").decode("ascii") or None, node.rstrip(b"\0").decode("ascii"), cluster)
 
 
 def _pad(name: str) -> bytes:
     raw = name.encode("ascii")
-    assert len(raw) <= NODE_NAME_BYTES_MAX, (
-        f"a node name is at most {NODE_NAME_BYTES_MAX} bytes, got {name!r}"
-    )
+    assert len(raw) <= NODE_NAME_BYTES_MAX, f"a node name is at most {NODE_NAME_BYTES_MAX} bytes, got {name!r}"
     return raw.ljust(NODE_NAME_BYTES_MAX, b"\0")
 
 

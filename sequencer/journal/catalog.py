@@ -127,9 +127,7 @@ def _segment_entries(window: Window, extent: Extent, first_index: int, last_inde
         group = window.group_header(offset, extent.seed)
         is_new = offset == extent.end
         if group is None or (is_new and not extent.expects(group)):
-            raise CorruptJournalError(
-                f"{extent.header.name} offset {offset}: no group where there was one; {REPAIR}"
-            )
+            raise CorruptJournalError(f"{extent.header.name} offset {offset}: no group where there was one; {REPAIR}")
         if is_new:
             extent.note(group)
         offset = group.end

@@ -188,9 +188,7 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
             "run the version that wrote it"
         )
     if zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:SECTOR_BYTES]) != crc:
-        raise CorruptJournalError(
-            f"{name} offset 0: the segment header does not match its checksum; {REPAIR}"
-        )
+        raise CorruptJournalError(f"{name} offset 0: the segment header does not match its checksum; {REPAIR}")
     return SegmentHeader(
         cluster, salt, number, segment_bytes, first_index, first_group, previous_end, commit_index,
         bool(flags & _SUSPECT),

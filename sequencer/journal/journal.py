@@ -79,9 +79,7 @@ class Journal:
     have acknowledged can be missing: it must not vote or acknowledge, and a group of one must not start.
     """
 
-    def __init__(
-        self, directory: Path, cluster: bytes, salt: Callable[[int], bytes], spare: Spare, disk: Disk
-    ) -> None:
+    def __init__(self, directory: Path, cluster: bytes, salt: Callable[[int], bytes], spare: Spare, disk: Disk) -> None:
         self.directory = directory
         self.cluster = cluster
         self.recovered = Recovered()
@@ -146,9 +144,7 @@ class Journal:
         """
         self._check_usable()
         assert entries, "a group holds at least one entry"
-        assert entries[0].index == self.last_index + 1, (
-            f"entry {entries[0].index} after entry {self.last_index}"
-        )
+        assert entries[0].index == self.last_index + 1, f"entry {entries[0].index} after entry {self.last_index}"
         assert entries[-1].index == self.last_index + len(entries), f"gap before entry {entries[-1].index}"
         assert commit_index <= entries[-1].index, f"commit {commit_index} beyond entry {entries[-1].index}"
         parts = [entry.data for entry in entries]
@@ -312,9 +308,7 @@ class Journal:
         self._is_tail_kept = False
         self._ask_at = header.segment_bytes // 8
 
-    def _blank_segment(
-        self, first_index: int, span_bytes: int, commit_index: int
-    ) -> tuple[SegmentHeader, int, Path]:
+    def _blank_segment(self, first_index: int, span_bytes: int, commit_index: int) -> tuple[SegmentHeader, int, Path]:
         previous = self._segment
         try:
             fd, path, segment_bytes = self._spare.take(SECTOR_BYTES + span_bytes)
@@ -361,9 +355,7 @@ class Journal:
         try:
             return envelope.decode_entry(data)
         except EnvelopeError as error:
-            raise CorruptJournalError(
-                f"entry {index} in {self.directory} was written wrong: {error}"
-            ) from error
+            raise CorruptJournalError(f"entry {index} in {self.directory} was written wrong: {error}") from error
 
     def _term_at(self, index: int) -> int:
         return self._entry_at(index).term if index else 0
@@ -405,8 +397,6 @@ def describe(recovery: Recovery) -> Recovered:
         return Recovered(torn_bytes=tail.dirty_bytes, notes=(note,))
     if tail.ending is Ending.SUSPECT:
         first_index, last_index = tail.indexes or (extent.next_index, "?")
-        note = (
-            f"{place}: entries {first_index} to {last_index} were written whole but are wrong; they are kept"
-        )
+        note = f"{place}: entries {first_index} to {last_index} were written whole but are wrong; they are kept"
         return Recovered(suspect_indexes=tail.indexes, notes=(note,))
     return Recovered()

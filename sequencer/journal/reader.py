@@ -25,9 +25,7 @@ class JournalReader:
     `cluster` (16 bytes) is the group of nodes that it has to belong to; None takes any.
     """
 
-    def __init__(
-        self, directory: Path | str, cluster: bytes | None = None, *, disk: Disk = LOCAL_DISK
-    ) -> None:
+    def __init__(self, directory: Path | str, cluster: bytes | None = None, *, disk: Disk = LOCAL_DISK) -> None:
         self._disk = disk
         self._directory = Path(directory)
         self._cluster = cluster

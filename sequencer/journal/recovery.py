@@ -92,9 +92,7 @@ def recover(
             )
         extent = Extent(header)
         extents.append(extent)
-        for group in valid_groups(
-            data, extent, following.previous_end if following else header.segment_bytes
-        ):
+        for group in valid_groups(data, extent, following.previous_end if following else header.segment_bytes):
             extent.note(group)
         if following:
             _check_sealed(data, extent, following)

@@ -91,13 +91,9 @@ class SegmentWriter:
     def append(self, group: GroupHeader, parts: Sequence[bytes]) -> None:
         """Write one group at the tail and sync. Raises OSError; then it must not be used again."""
         assert group.offset == self.tail, f"{group} belongs at the tail {self.tail} of {self.header.name}"
-        written_bytes = self._disk.pwritev(
-            self._fd, [encode_group_header(group, self.seed), *parts], self.tail
-        )
+        written_bytes = self._disk.pwritev(self._fd, [encode_group_header(group, self.seed), *parts], self.tail)
         if written_bytes != GROUP_HEADER_BYTES + group.payload_bytes:
-            raise OSError(
-                f"{group.payload_bytes} bytes of entries were to be written, the disk took {written_bytes}"
-            )
+            raise OSError(f"{group.payload_bytes} bytes of entries were to be written, the disk took {written_bytes}")
         self._disk.sync(self._fd)
         self.tail = group.end
 

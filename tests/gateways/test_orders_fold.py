@@ -94,9 +94,7 @@ def test_a_replace_may_change_the_id():
 
 def test_a_replace_below_what_traded_is_answered_by_the_cancel():
     """OrderCanceled(replaced_below_traded) carries the replace's number."""
-    last = happened(
-        new(1, 1, "m", SELL, 99, 5), new(2, 1, "t", BUY, 99, 3), m.ReplaceOrder(1, 2, 1, "m", 99, 2)
-    )[-1]
+    last = happened(new(1, 1, "m", SELL, 99, 5), new(2, 1, "t", BUY, 99, 3), m.ReplaceOrder(1, 2, 1, "m", 99, 2))[-1]
 
     assert (type(last), last.number, last.reason) == (e.OrderCanceled, 2, m.Reason.REPLACED_BELOW_TRADED)
 

@@ -97,9 +97,7 @@ class Answers:
         self.symbols: list[str] = []
         self.book: list[Resting] = []
 
-    def to(
-        self, first_sequence: int, commands: Sequence[m.Message]
-    ) -> tuple[list[m.Message], list[m.Message]]:
+    def to(self, first_sequence: int, commands: Sequence[m.Message]) -> tuple[list[m.Message], list[m.Message]]:
         """(decisions, results) of a run."""
         decisions: list[m.Message] = []
         results: list[m.Message] = []
@@ -133,9 +131,7 @@ class Answers:
             case m.SetInstrument():
                 if c.symbol not in self.symbols:
                     self.symbols.append(c.symbol)
-                return [
-                    m.InstrumentSet(by, self.symbols.index(c.symbol) + 1, *msgspec.structs.astuple(c)[2:])
-                ]
+                return [m.InstrumentSet(by, self.symbols.index(c.symbol) + 1, *msgspec.structs.astuple(c)[2:])]
             case m.HaltInstrument() if not 0 < c.instrument_id <= len(self.symbols):
                 return [m.InstrumentRejected(by, m.Reason.UNKNOWN_INSTRUMENT)]
             case m.HaltInstrument():

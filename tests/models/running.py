@@ -256,9 +256,7 @@ class Stream:
     def __init__(self, config: Config, *, next_index: int = 1, arbitrate: bool = False) -> None:
         self._config = config
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.subscriber = Subscriber(
-            config.sources, next_index=next_index, context=self.context, arbitrate=arbitrate
-        )
+        self.subscriber = Subscriber(config.sources, next_index=next_index, context=self.context, arbitrate=arbitrate)
         self.submitter: Submitter | None = None
         self.entries: list[Entry] = []
 

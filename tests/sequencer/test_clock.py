@@ -1,5 +1,7 @@
 """Sequenced time never decreases, never jumps, and finds back to true time."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_time_never_decreases_and_moves_at_most_a_little_faster_than_it_passes(r
     for wall_ns, passed_ns in readings[1:]:
         monotonic_ns += passed_ns
         stamps.append((clock.stamp(wall_ns, monotonic_ns), passed_ns))
-    steps = [(after - before, passed) for (before, _), (after, passed) in zip(stamps, stamps[1:], strict=False)]
+    steps = [(after - before, passed) for (before, _), (after, passed) in itertools.pairwise(stamps)]
 
     assert all(0 <= step <= passed + passed * SLEW_PER_MILLE // 1000 for step, passed in steps)
 

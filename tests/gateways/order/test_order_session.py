@@ -46,15 +46,11 @@ class Gateway:
                 self.session.stream(self.island.submit("gateway.test", payload, count))
 
     def log_on(self, connection: bytes, name: str = "C1", last_seen: int = p.LATEST) -> p.LoggedOn:
-        return next(
-            x for x in self.send(connection, p.Logon(name, last_seen))[connection] if type(x) is p.LoggedOn
-        )
+        return next(x for x in self.send(connection, p.Logon(name, last_seen))[connection] if type(x) is p.LoggedOn)
 
     def log(self) -> list[m.Message]:
         """All commands in the log but the gateway's own."""
-        batches = [
-            batch for entry in self.island.log for batch in entry.batches() if batch.channel == m.COMMANDS
-        ]
+        batches = [batch for entry in self.island.log for batch in entry.batches() if batch.channel == m.COMMANDS]
         found = [command for batch in batches for command in m.decode(m.COMMANDS, batch.payload)]
         return [command for command in found if type(command) is not m.RegisterClient]
 
@@ -245,9 +241,7 @@ def test_only_the_operator_may_send_what_concerns_others():
     gateway = Gateway()
     gateway.log_on(A, "C1"), gateway.log_on(B, p.OPERATOR)
 
-    refused = [
-        gateway.send(A, command)[A][0] for command in (m.BlockClient(1, 1, 2), m.CancelAll(1, 1, 0, 0))
-    ]
+    refused = [gateway.send(A, command)[A][0] for command in (m.BlockClient(1, 1, 2), m.CancelAll(1, 1, 0, 0))]
     got = gateway.send(B, m.BlockClient(2, 1, 1), m.SetInstrument(2, 2, "X", "USD", 1, 2, 1, 8))[B]
 
     assert [(type(r), r.next_number) for r in refused] == [(p.Reject, 1), (p.Reject, 1)]

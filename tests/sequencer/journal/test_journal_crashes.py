@@ -159,9 +159,7 @@ def test_crash_while_the_ballot_is_saved():
     old, new = Ballot(4, None, "n1", CLUSTER), Ballot(5, "n2", "n1", CLUSTER)
     whole = FaultyDisk()
     new.save(HOME, disk=whole)
-    for crash_at, survives in (
-        (at, each) for at in range(1, len(whole.operations) + 2) for each in SURVIVORS.values()
-    ):
+    for crash_at, survives in ((at, each) for at in range(1, len(whole.operations) + 2) for each in SURVIVORS.values()):
         disk = FaultyDisk()
         disk.make_directory(HOME)
         old.save(HOME, disk=disk)
@@ -202,9 +200,7 @@ def test_lives_between_crashes(lives: list[list[Step]], data: st.DataObject):
         except Crashed:
             pass
         random = Random(data.draw(st.integers(0, 1 << 16), "survivors"))
-        disk = disk.after_crash(
-            lambda _, random=random: random.random() < 0.6, names_kept=random.randrange(4)
-        )
+        disk = disk.after_crash(lambda _, random=random: random.random() < 0.6, names_kept=random.randrange(4))
         held = held_by(open_on(disk))
         assert held in (encoded(script.acknowledged), encoded(script.attempted))
         if held == encoded(script.attempted):

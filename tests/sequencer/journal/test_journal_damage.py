@@ -185,9 +185,7 @@ def test_corruption_names_file_offset_entries_and_remedy(files: dict[str, bytear
     damaged = files[FIRST].copy()
     damaged[group.payload_offset] ^= 1
 
-    with pytest.raises(
-        CorruptJournalError, match=rf"{FIRST} offset {group.offset}: entries 2 to 3 .* from a peer"
-    ):
+    with pytest.raises(CorruptJournalError, match=rf"{FIRST} offset {group.offset}: entries 2 to 3 .* from a peer"):
         judge({**files, FIRST: damaged})
 
 
@@ -222,9 +220,7 @@ def test_another_clusters_journal_is_refused(files: dict[str, bytearray]):
 def test_bytes_of_another_segment_never_pass():
     """A recycled block is no group, though it is one elsewhere: with the same offset, number and entries."""
     disk, other = disk_with(GROUPS[:2], segment_bytes=8192), FaultyDisk()
-    journal = Journal.open(
-        HOME, CLUSTER, segment_bytes=8192, salt=lambda size_bytes: b"\xee" * size_bytes, disk=other
-    )
+    journal = Journal.open(HOME, CLUSTER, segment_bytes=8192, salt=lambda size_bytes: b"\xee" * size_bytes, disk=other)
     for group in GROUPS[:3]:
         journal.append(group, group[0].index - 1)
     last = list(groups_of(bytes(other.contents(HOME / FIRST))))[-1]

@@ -13,9 +13,7 @@ GROUP = layout.GroupHeader(12, 1024, 40, 39, 3, 500, 0xABCD, 1, True)
 ENTRY_BEGIN = b"ISE1" + b"\xaa" * 140
 
 pieces = st.lists(
-    st.one_of(
-        st.integers(0, 1600).map(bytes), st.binary(max_size=40), st.sampled_from([b"\x01", b"\x80", b"\x03"])
-    ),
+    st.one_of(st.integers(0, 1600).map(bytes), st.binary(max_size=40), st.sampled_from([b"\x01", b"\x80", b"\x03"])),
     max_size=6,
 ).map(b"".join)
 
