@@ -31,7 +31,6 @@ from sequencer.envelope import Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
 
 OUTPUT_MESSAGES = 512
-UNCONFIRMED_MAX = 100_000
 
 
 class Run(msgspec.Struct, gc=False):

@@ -256,34 +256,10 @@ class Book:
             self.expiries[order.expire_at_ns, order.order_id] = order
             self.expires_at_ns = min(self.expires_at_ns, order.expire_at_ns)
 
-    def _order_refusal(self, command: NewOrder) -> int:
-        if command.client_order_id in self.live.get(command.client_id, {}):
-            return Reason.DUPLICATE_CLIENT_ORDER_ID
-        if command.post_only and self._crosses(_key(command)):
-            return Reason.POST_ONLY_WOULD_TRADE
-        return 0
-
-    def _trade(self, command: NewOrder, order_id: int, emit: Emit) -> int:
-        """Trade an accepted order with what is there; return the quantity that is to rest."""
-        reason = _remainder_reason(command)
-        taker = Taker(
-            order_id, order_id, command.client_id, command.self_trade, _key(command), command.quantity
-        )
-        if (command.time_in_force != _FOK or self._can_fill(taker)) and self.take(taker, emit):
-            reason = _SELF_TRADE
-        if taker.leaves and reason:
-            emit(OrderCanceled(order_id, order_id, taker.leaves, int(reason)))
-            return 0
-        return taker.leaves
-
     def take(self, taker: Taker, emit: Emit) -> bool:
         """Trade with the other side up to the taker's key; return whether an own order stopped it."""
-        order_id, client_id, self_trade, leaves = (
-            taker.order_id,
-            taker.client_id,
-            taker.self_trade,
-            taker.leaves,
-        )
+        order_id, leaves = taker.order_id, taker.leaves
+        client_id, self_trade = taker.client_id, taker.self_trade
         side = self.asks if taker.key > 0 else self.bids
         keys, worst, instrument_id = side.keys, -taker.key, self.instrument_id
         while leaves and keys and keys[-1] >= worst:
@@ -314,6 +290,26 @@ class Book:
                 side.drop(keys[-1])
         taker.leaves = leaves
         return False
+
+    def _order_refusal(self, command: NewOrder) -> int:
+        if command.client_order_id in self.live.get(command.client_id, {}):
+            return Reason.DUPLICATE_CLIENT_ORDER_ID
+        if command.post_only and self._crosses(_key(command)):
+            return Reason.POST_ONLY_WOULD_TRADE
+        return 0
+
+    def _trade(self, command: NewOrder, order_id: int, emit: Emit) -> int:
+        """Trade an accepted order with what is there; return the quantity that is to rest."""
+        reason = _remainder_reason(command)
+        taker = Taker(
+            order_id, order_id, command.client_id, command.self_trade, _key(command), command.quantity
+        )
+        if (command.time_in_force != _FOK or self._can_fill(taker)) and self.take(taker, emit):
+            reason = _SELF_TRADE
+        if taker.leaves and reason:
+            emit(OrderCanceled(order_id, order_id, taker.leaves, int(reason)))
+            return 0
+        return taker.leaves
 
     def _cancel_met(self, maker: Order, level: Level, by: int, emit: Emit) -> None:
         """Cancel a resting order that an order of its own client met; an empty level is left to the caller."""

@@ -25,7 +25,7 @@ Launch = Callable[..., Running]
 @pytest.fixture(scope="session")
 def traded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traded]:
     """One venue for all tests that only look, or only add: traded as fast as it takes, under PYTHONHASHSEED=1."""
-    lines = list(generate.lines(seed=12, count=3000, instruments=16, clients=100))
+    lines = list(generate.lines(seed=12, count=8000, instruments=16, clients=100))
     config = make(tmp_path_factory.mktemp("traded") / "v")
     with Running(config, PYTHONHASHSEED="1").start() as venue:
         yield Traded(venue, lines, venue.events(lines))

@@ -113,7 +113,9 @@ class _Flow:
 
     def _trade(self, trade: m.Trade) -> Fields:
         maker, taker = self._orders[trade.maker_order_id], self._orders[trade.taker_order_id]
-        sides = {f"{side}_{name}": order[name] for side, order in (("maker", maker), ("taker", taker)) for name in _WHOSE}
+        sides = {
+            f"{side}_{name}": order[name] for side, order in (("maker", maker), ("taker", taker)) for name in _WHOSE
+        }
         return {
             "symbol": taker["symbol"],
             "price": maker["price"],

@@ -97,7 +97,9 @@ def test_another_number_of_nodes_than_the_venue_has(tmp_path: Path):
     assert "has 1 nodes, --nodes asks for 3: leave --nodes out" in complaint(up(tmp_path / "v", "--nodes", "3"), 2)
 
 
-@pytest.mark.parametrize("words", [["up"], ["up", "--detach"], ["node", "node-1"], ["replayer", "node-1"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["up"], ["up", "--detach"], ["node", "node-1"], ["replayer", "node-1"]], ids=" ".join
+)
 def test_what_runs_already_is_not_started_again(words: list[str], traded: Traded):
     """The line tells the pid of who runs, and the running venue does not notice."""
     before = traded.venue.pids

@@ -134,7 +134,9 @@ def test_a_flow_can_come_from_standard_input(venue: Running):
     assert "5 lines, 5 sent, 5 answered, 0 unanswered, 0 invalid" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["no-such-file"], ["/dev/null", "--events", "/no/such/directory/events"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["no-such-file"], ["/dev/null", "--events", "/no/such/directory/events"]], ids=" ".join
+)
 def test_a_file_that_cannot_be_used_is_told_before_anything_is_sent(words: list[str], venue: Running):
     """One line, naming the file."""
     assert words[-1] in complaint(venue.run("flow", "send", *words), 2)
@@ -147,9 +149,7 @@ def test_book_and_credit_show_what_was_traded(venue: Running):
     book, credit = venue.json("book", "shown-ETH-USD"), venue.json("credit", "shown-A")
 
     assert (book["buys"], book["sells"]) == ([{"price": "10.00", "quantity": "1.500", "orders": 1}], [])
-    assert credit["accounts"] == [
-        {"currency": "USD", "limit": "1000", "free": "980", "reserved": "15", "used": "5"}
-    ]
+    assert credit["accounts"] == [{"currency": "USD", "limit": "1000", "free": "980", "reserved": "15", "used": "5"}]
 
 
 def test_who_is_not_there_cannot_be_shown(venue: Running):
@@ -184,7 +184,9 @@ def test_the_journal_of_a_running_venue_is_sound(venue: Running):
     assert verified["entries"] >= info["entries"] > 0
 
 
-@pytest.mark.parametrize("words", [["status"], ["health"], ["log", "info"], ["credit", "A"], ["book", "X"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["status"], ["health"], ["log", "info"], ["credit", "A"], ["book", "X"]], ids=" ".join
+)
 def test_a_directory_without_a_venue(words: list[str], tmp_path: Path):
     """One line, naming the file that is missing and what makes it."""
     venue = Running(make(tmp_path / "v"))

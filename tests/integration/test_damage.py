@@ -90,4 +90,3 @@ def test_a_flipped_bit_in_the_middle_is_named_and_refused(killed: Running):
     assert "00000001.seg offset 512: entries 1 to 1 are damaged" in complaint(done)
     assert "00000001.seg offset 512: entries 1 to 1 are damaged" in verified.stdout
     assert (verified.returncode, path.read_bytes() == before) == (1, True)
-

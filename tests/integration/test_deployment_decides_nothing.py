@@ -7,7 +7,7 @@ from tests.models.running import by_instrument
 
 def test_each_instrument_has_the_same_events_at_any_speed_and_hash_seed(traded: Traded, launch: Launch):
     """The same file from empty data, at another rate and under another PYTHONHASHSEED, gives the same events."""
-    again = launch(env={"PYTHONHASHSEED": "2"}).events(traded.lines, "--rate", "1500")
+    again = launch(env={"PYTHONHASHSEED": "2"}).events(traded.lines, "--rate", "4000")
 
     assert by_instrument(again) == by_instrument(traded.events)
 

@@ -7,9 +7,9 @@ import pytest
 from gateways.flow import generate
 from tests.models.running import Event, Running, by_instrument, make, read_events, tagged, without_processes
 
-LINES = list(generate.lines(seed=5, count=2500, instruments=4, clients=12))
-RATE = ("--rate", "1500")
-PROGRESS = 1000
+LINES = list(generate.lines(seed=5, count=2000, instruments=4, clients=12))
+RATE = ("--rate", "2000")
+PROGRESS = 800
 """Messages that the flow has in the log when somebody is killed: a fifth of what it makes."""
 
 

@@ -1,0 +1,110 @@
+"""What a node accepts, refuses and orders, without its sockets and files."""
+
+import pytest
+
+from sequencer.config import LimitsConfig
+from sequencer.envelope import NO_DIGEST, encode_batch
+from sequencer.ordering import Orderer
+from sequencer.protocol import NotLeader, Refused
+from sequencer.raft import Log, Persisted, Raft
+from sequencer.sessions import Sessions
+
+CLUSTER = bytes(16)
+
+
+def orderer(members=("a",)):
+    raft = Raft("a", members, cluster=CLUSTER, log=Log())
+    made = Orderer(raft, Sessions(), lambda sender: frozenset({1} if sender == "s" else ()), LimitsConfig())
+    made.step(0)
+    settle(made)
+    return made
+
+
+def settle(made):
+    """Fulfil what is owed, as a node does whose disk never fails; return what was committed."""
+    committed = []
+    while made.owed.entries or made.owed.committed:
+        entries, committed = made.owed.entries, committed + made.owed.committed
+        made.owed.entries, made.owed.committed = [], []
+        if entries:
+            made.step(0, Persisted(entries[-1].index))
+    return committed
+
+
+def chain(count, sender="s", channel=1):
+    made, previous = [], NO_DIGEST
+    for number in range(1, count + 1):
+        made.append(encode_batch(sender, channel, number, b"%d" % number, count=3, previous=previous))
+        previous = made[-1].digest
+    return made
+
+
+def offer(made, *batches, served=True):
+    answer = made.take(b"".join(batch.data for batch in batches), lambda _channel: served, "leader's")
+    made.propose(0, 1000, 0)
+    return answer, settle(made)
+
+
+def test_all_that_waits_becomes_one_entry():
+    """Batches of one turn share an entry, and their messages are numbered through."""
+    answer, committed = offer(orderer(), *chain(3))
+
+    assert answer is None
+    assert [[batch.first_sequence for batch in entry.batches()] for entry in committed] == [[1, 4, 7]]
+
+
+@pytest.mark.parametrize(
+    ("batches", "served", "verdict"),
+    [
+        (chain(1, sender="stranger"), True, "not-permitted"),
+        (chain(1, channel=2), True, "not-permitted"),
+        (chain(1), False, "full"),
+        (chain(2)[1:], True, "gap"),
+        ([encode_batch("s", 1, 1, b"", count=0)], True, "invalid"),
+    ],
+)
+def test_what_may_not_be_sequenced_is_refused_by_name(batches, served, verdict):
+    """The answer names the reason and the sender's committed position; nothing is ordered."""
+    answer, committed = offer(orderer(), *batches, served=served)
+
+    assert isinstance(answer, Refused)
+    assert (answer.verdict, answer.number, committed) == (verdict, 0, [])
+
+
+def test_a_false_digest_is_invalid_and_takes_no_place():
+    """A batch whose digest is not that of its contents is refused, and the right one is accepted after it."""
+    made, batch = orderer(), chain(1)[0]
+    broken = bytearray(batch.data)
+    broken[-1] ^= 1
+    answer = made.take(bytes(broken), lambda _channel: True, "")
+    _, committed = offer(made, batch)
+
+    assert isinstance(answer, Refused)
+    assert (answer.verdict, len(committed)) == ("invalid", 1)
+
+
+def test_a_repeat_is_a_duplicate_with_the_committed_position():
+    """What was sequenced is not sequenced again, and its sender learns how far it is."""
+    made, sent = orderer(), chain(2)
+    offer(made, *sent)
+    answer, committed = offer(made, sent[0])
+
+    assert isinstance(answer, Refused)
+    assert (answer.verdict, answer.number, answer.digest, committed) == ("duplicate", 2, sent[1].digest, [])
+
+
+def test_noise_is_refused_and_the_next_frame_is_served():
+    """Bytes that are no batches do no harm."""
+    made = orderer()
+    answer = made.take(b"ISB1 and nothing of sense", lambda _channel: True, "")
+    _, committed = offer(made, *chain(1))
+
+    assert isinstance(answer, Refused)
+    assert len(committed) == 1
+
+
+def test_who_does_not_lead_names_the_leader():
+    """A follower orders nothing, and says where to go."""
+    answer, committed = offer(orderer(members=("a", "b", "c")), *chain(1))
+
+    assert (answer, committed) == (NotLeader("leader's"), [])
