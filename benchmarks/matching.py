@@ -238,9 +238,8 @@ def main() -> None:
     print(f"matching: million commands/s, median (low - high) of {options.runs} runs of {options.commands:,}")
     print(f"  {'':28} {'handled':21} codec alone, events a command")
     for figure in figures:
-        print(
-            f"  {figure.regime:28} {_millions(figure)}  {figure.codec_per_s / 1e6:5.2f}  {figure.events_per_command:5.2f}"
-        )
+        rest = f"{figure.codec_per_s / 1e6:11.2f}  {figure.events_per_command:18.2f}"
+        print(f"  {figure.regime:28} {_millions(figure)} {rest}")
 
 
 def _millions(figure: Figure) -> str:

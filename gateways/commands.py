@@ -186,7 +186,7 @@ def _lines_of(file: str) -> Iterator[tuple[Iterable[str], int | None]]:
         return
     try:
         total = _count_lines(file) if Path(file).is_file() else None
-        text = open(file, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed below
+        text = open(file, encoding="utf-8-sig", errors="surrogateescape")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(f"cannot read the flow {file}: {error.strerror}") from None
     with text:

@@ -116,7 +116,7 @@ class Credit:
         call for each command would make a whole command, codec included, a tenth slower (0.72 us, not 0.65).
         """
         ledger = self._ledger
-        instrument_of, reservations = ledger.instruments.get, ledger.reservations
+        instruments, reservations = ledger.instruments, ledger.reservations
         answers: list[Message] = []
         refused: list[tuple[int, int]] = []
         asked = False
@@ -132,20 +132,23 @@ class Credit:
                 self._answer(sequence, message, answers)
                 continue
             asked = True
-            instrument = instrument_of(message.instrument_id)
-            if instrument is not None:
-                holding = instrument.holdings.get(message.client_id)
-                price, lots = message.price, message.quantity
-                if holding is not None and price > 0 and lots > 0 and not holding.account.blocked:
-                    if side == SELL and instrument.band_high > price:
-                        price = instrument.band_high
-                    # In this order both products mostly fit one digit of a Python integer, which is faster.
-                    cost = price * (lots * instrument.value)
-                    free = holding.free - cost
-                    if free >= 0 and BUY <= side <= SELL:
-                        holding.free = free
-                        reservations[sequence] = Reservation(holding, instrument, side, lots, cost)
-                        continue
+            try:  # costs nothing where it passes; two calls of dict.get would cost 4%
+                instrument = instruments[message.instrument_id]
+                holding = instrument.holdings[message.client_id]
+            except KeyError:
+                refused.append((sequence - first_sequence, int(ledger.refusal(message, side))))
+                continue
+            price, lots = message.price, message.quantity
+            if price > 0 and lots > 0 and not holding.account.blocked:
+                if side == SELL and instrument.band_high > price:
+                    price = instrument.band_high
+                # In this order both products mostly fit one digit of a Python integer, which is faster.
+                cost = price * (lots * instrument.value)
+                free = holding.free - cost
+                if free >= 0 and BUY <= side <= SELL:
+                    holding.free = free
+                    reservations[sequence] = Reservation(holding, instrument, side, lots, cost)
+                    continue
             refused.append((sequence - first_sequence, int(ledger.refusal(message, side))))
         if asked:
             answers.append(CreditDecisions(first_sequence, len(messages), refused))

@@ -29,7 +29,7 @@ from gateways import events as e
 from gateways.flow import lines as f
 from gateways.flow.translate import BARRIERS, accounts, translate
 from gateways.names import Directory, TextError
-from gateways.order.client import OrderConnection, OrderEntryError
+from gateways.order.client import OrderConnection, OrderEntryError, RefusedError
 from gateways.order.protocol import OPERATOR
 from gateways.orders import Orders, runs
 from sequencer.client import Replay
@@ -207,7 +207,7 @@ class Flow:
         try:
             line = f.parse(text, number)
             self._send_command(line)
-        except TextError as error:
+        except (TextError, RefusedError) as error:
             self._invalid(f.LineError(number, str(error)))
         except f.LineError as error:
             self._invalid(error)

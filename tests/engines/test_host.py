@@ -112,7 +112,7 @@ def test_a_replica_that_differs_from_the_log_stops():
     differing = Replica(Echo(answer=2), "echo.0")
     differing.apply(log.entries[0])
 
-    with pytest.raises(DivergedError, match="output 1 of echo.0 at sequence 2"):
+    with pytest.raises(DivergedError, match=r"output 1 of echo\.0 at sequence 2"):
         differing.apply(log.add(*made))
 
 

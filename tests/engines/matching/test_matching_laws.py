@@ -266,6 +266,13 @@ CANCELS = {
         [buy("a", 100, 5), buy("b", 100, 5, client=2), CancelAll(0, 1, 2, 0)],
         [OrderCanceled(3, 4, 5, Reason.MASS_CANCEL), MassCanceled(4, 1)],
     ),
+    "cancel all goes by age across clients, whatever place in the queue a replace took": (
+        [buy("a", 100, 5), buy("b", 100, 5, client=2), buy("c", 100, 5), replace("a", 100, 6, "z"), CancelAll(0, 1)],
+        [
+            OrderCanceled(2, 6, 6, Reason.MASS_CANCEL), OrderCanceled(3, 6, 5, Reason.MASS_CANCEL),
+            OrderCanceled(4, 6, 5, Reason.MASS_CANCEL), MassCanceled(6, 3),
+        ],
+    ),
     "cancel all in one instrument": (
         [buy("a", 100, 5), SetInstrument(0, 1, "B", "USD", 1, 2, 1, 8), buy("b", 100, 5, instrument=2),
          CancelAll(0, 1, 0, 2)],
