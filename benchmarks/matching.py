@@ -123,9 +123,7 @@ class Flow:
             payloads.append(self._payload(COMMANDS, commands))
             waiting.append(CreditDecisions(first, RUN))
             if len(waiting) > RUNS_IN_FLIGHT:
-                payloads.append(
-                    self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_out_of_order else 0)])
-                )
+                payloads.append(self._payload(DECISIONS, [waiting.pop(1 if self.regime.is_out_of_order else 0)]))
         payloads += [self._payload(DECISIONS, [decision]) for decision in waiting]
         return payloads
 
@@ -190,9 +188,7 @@ def codec_rate(opening: list[Payload], payloads: list[Payload], commands: int) -
     """Commands a second of the codec alone, on what goes in and what comes out; the best of three."""
     machine, seconds = Matching(), []
     feed(machine, opening)
-    events = [
-        machine.apply(0, first, channel, decode(channel, payload)) for channel, first, payload in payloads
-    ]
+    events = [machine.apply(0, first, channel, decode(channel, payload)) for channel, first, payload in payloads]
     for _ in range(3):
         started = time.perf_counter()
         for channel, _first, payload in payloads:
@@ -218,9 +214,7 @@ def measure(regime: Regime, commands: int, runs: int) -> Figure:
         events = feed(machine, payloads)
         rates.append(round(done / (time.perf_counter() - started)))
         gc.unfreeze()
-    return Figure(
-        regime.name, round(statistics.median(rates)), min(rates), max(rates), codec, round(events / done, 2)
-    )
+    return Figure(regime.name, round(statistics.median(rates)), min(rates), max(rates), codec, round(events / done, 2))
 
 
 def main() -> None:

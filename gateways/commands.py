@@ -22,7 +22,7 @@ from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
+from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
 from sequencer.process import claim, running
 
 FLOWS = Path("./flows")
@@ -240,7 +240,7 @@ def _print_summary(summary: sending.Summary) -> None:
     figures = {key: f"{getattr(latency, f'{key}_us') / 1000:,.2f} ms" for key in ("p50", "p90", "p99", "p999", "max")}
     console.print(table("latency, command to answer", tuple(figures), [figures]))
     if summary.failure:
-        errors.print(f"[red]error:[/red] {summary.failure}", highlight=False, soft_wrap=True)
+        complain(summary.failure)
 
 
 def _exit_code(summary: sending.Summary) -> int:

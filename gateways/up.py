@@ -79,7 +79,7 @@ def _await_start(config: Config, supervisor: Supervisor, stop: StopSignal, conso
             reasons = admin.problems(admin.status(config), config)
             if not reasons:
                 return
-            shown.update(f"starting the venue: {reasons[0]}")
+            shown.update(Text(f"starting the venue: {reasons[0]}"))
             _give_up_on_failing(supervisor)
             if time.monotonic() > deadline_s:
                 raise IslandError(f"the venue is not well after {START_S:.0f} s: {'; '.join(reasons)}")

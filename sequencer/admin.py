@@ -27,6 +27,21 @@ LAG_MAX = 100_000
 Row = dict[str, Any]
 
 
+class _Core(msgspec.Struct):
+    """What is read of every report."""
+
+    kind: str = "client"
+    role: str = ""
+    pid: int = 0
+    position: int = 0
+    lag: int = 0
+    state: str = ""
+
+
+_REPORTS = msgspec.msgpack.Decoder(dict[str, Any])
+_CORES = msgspec.msgpack.Decoder(_Core)
+
+
 class Status(msgspec.Struct):
     """A venue at one moment. Each row has name, role, pid, position, lag and state, and more where there is more."""
 
@@ -119,8 +134,11 @@ def _reported(answers: dict[str, NodeStatus | None], pids: dict[str, int]) -> li
                 freshest[name] = (age_ms, body)
     rows = []
     for name, (age_ms, body) in freshest.items():
-        row: Row = {"name": name, "lag": 0, "position": 0, "state": "", **msgspec.msgpack.decode(body)}
-        row["age_ms"] = age_ms
+        try:
+            row: Row = {**_REPORTS.decode(body), **msgspec.structs.asdict(_CORES.decode(body))}
+        except (ValueError, RecursionError):
+            continue  # anybody can send a report; one that is none says nothing
+        row.update(name=name, age_ms=age_ms)
         if age_ms > SILENT_MS:
             row["state"] = "silent" if pids.get(name) else "dead"
         rows.append(row)

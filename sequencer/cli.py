@@ -22,8 +22,8 @@ from sequencer.output import (
     DataDir,
     Format,
     OutputFormat,
+    complain,
     console,
-    errors,
     print_json,
     table,
 )
@@ -58,10 +58,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except IslandError as error:
-        errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True, markup=True)
+        complain(error)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except zmq.ZMQError as error:
-        errors.print(f"[red]error:[/red] ZeroMQ: {error}", highlight=False)
+        complain(f"ZeroMQ: {error}")
         sys.exit(1)
 
 

@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 class Format(StrEnum):
@@ -22,8 +23,13 @@ DataDir = Annotated[Path, typer.Option("--data", help="The venue's data director
 OutputFormat = Annotated[Format, typer.Option("-o", "--output", help="table or json.")]
 DEFAULT_DATA = Path("./data")
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(markup=False)  # names and messages are printed as they are, also with [brackets]
+errors = Console(stderr=True, markup=False)
+
+
+def complain(error: object) -> None:
+    """Say on stderr, in one line, what went wrong."""
+    errors.print(Text.assemble(("error:", "red"), f" {error}"), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -301,9 +301,7 @@ class Book:
     def _trade(self, command: NewOrder, order_id: int, emit: Emit) -> int:
         """Trade an accepted order with what is there; return the quantity that is to rest."""
         reason = _remainder_reason(command)
-        taker = Taker(
-            order_id, order_id, command.client_id, command.self_trade, _key(command), command.quantity
-        )
+        taker = Taker(order_id, order_id, command.client_id, command.self_trade, _key(command), command.quantity)
         if (command.time_in_force != _FOK or self._can_fill(taker)) and self.take(taker, emit):
             reason = _SELF_TRADE
         if taker.leaves and reason:

@@ -205,9 +205,7 @@ class Instruments:
             )
         )  # fmt: skip
 
-    def _halt(
-        self, time_ns: int, sequence: int, command: HaltInstrument | ResumeInstrument, emit: Emit
-    ) -> None:
+    def _halt(self, time_ns: int, sequence: int, command: HaltInstrument | ResumeInstrument, emit: Emit) -> None:
         book = self._due(command.instrument_id, time_ns, sequence, emit)
         if book is None:
             emit(InstrumentRejected(sequence, _UNKNOWN_INSTRUMENT))

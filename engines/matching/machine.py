@@ -78,9 +78,7 @@ class Matching:
         self._line: deque[Run] = deque()
         self._backlog = Backlog(self._instruments)
 
-    def apply(
-        self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]
-    ) -> list[Message]:
+    def apply(self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]) -> list[Message]:
         """Take a run of commands or decisions; return what happened to orders and instruments."""
         events: list[Message] = []
         if channel == COMMANDS:
@@ -91,9 +89,7 @@ class Matching:
                     self._decide(message, events.append)
         return events
 
-    def reject(
-        self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int
-    ) -> list[Message]:
+    def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
         """Answer a batch of commands that could not be read."""
         assert channel == COMMANDS, (
             f"decisions at {first_sequence} to {first_sequence + count} cannot be read: {reason}"
@@ -116,8 +112,7 @@ class Matching:
     def symbols(self) -> dict[int, str]:
         """The symbol of each instrument that exists, by instrument id."""
         return {
-            instrument_id: self._instruments.terms[instrument_id].symbol
-            for instrument_id in self._instruments.books
+            instrument_id: self._instruments.terms[instrument_id].symbol for instrument_id in self._instruments.books
         }
 
     def orders(self, instrument_id: int) -> list[Order]:

@@ -10,7 +10,7 @@ import zmq
 from engines import messages as m
 from sequencer.client import tune
 from sequencer.envelope import encode_batch
-from sequencer.protocol import ANSWERS, Refused
+from sequencer.protocol import ANSWERS, ENCODER, Refused, Report
 from tests.integration.conftest import Traded
 from tests.models.running import Running, Stream
 
@@ -98,6 +98,22 @@ def test_a_node_refuses_what_breaks_the_chain_rule(case: str, venue: Running):
 
     assert isinstance(refused := ANSWERS.decode(answer), Refused)
     assert refused.verdict == verdict
+
+
+REPORTS = {
+    "no msgpack": b"\xc1garbage",
+    "no map": msgspec.msgpack.encode([1, 2]),
+    "nothing in it": msgspec.msgpack.encode({}),
+    "wrong types": msgspec.msgpack.encode({"kind": "replica", "lag": "far", "state": 7}),
+}
+
+
+@pytest.mark.parametrize("case", REPORTS)
+def test_a_report_that_is_none_says_nothing(case: str, venue: Running):
+    """Anybody can report to a node; `status` and `sequencer up`, which read all reports, go on."""
+    speak(venue.config.ingress[0], zmq.DEALER, ENCODER.encode(Report("stranger", REPORTS[case])))
+
+    assert venue.row("node-1")["state"] == "live"
 
 
 @pytest.mark.parametrize("door", ["ingress", "replayer", "peer", "publisher", "order", "marketdata", "updates"])

@@ -20,7 +20,7 @@ def killed(tmp_path: Path) -> Iterator[Running]:
     make(tmp_path / "v")
     with Running(without_processes(tmp_path / "v")).start() as venue:
         assert submit(venue, "gateway.before", 30) == 30
-        venue.close()
+        venue.kill_all()
         yield venue
 
 

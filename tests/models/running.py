@@ -17,7 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,7 @@ from sequencer.envelope import Batch, Entry
 from sequencer.process import running
 
 PATIENCE_S = 60.0
+STOP_S = 20.0
 _PLACES = ("sequence", "time_ns", "order_id", "maker_order_id", "taker_order_id")
 """What an event says of where and when it happened, which no two runs have in common."""
 
@@ -136,13 +137,22 @@ class Running:
         return self._up.wait(PATIENCE_S)
 
     def close(self) -> None:
-        """End every process, gently or not."""
+        """End every process: gently, so that none that just starts is missed; then not."""
+        for process in self._strays:
+            if process.poll() is None:
+                process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            for process in self._strays:
+                process.wait(STOP_S)
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """kill -9 of every process, `sequencer up` first."""
         for process in self._strays:
             if process.poll() is None:
                 process.kill()
                 process.wait()
         for pid in self.pids.values():
-            _signal(pid, signal.SIGCONT)
             _signal(pid, signal.SIGKILL)
         until(lambda: not self.pids, "processes end after SIGKILL")
 

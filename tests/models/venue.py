@@ -106,24 +106,16 @@ class Venue:
                 self._halt(sequence, command)
 
     def _concerned(self, command: Message) -> list[int]:
-        if isinstance(command, Tick | BlockClient) or (
-            isinstance(command, CancelAll) and command.instrument_id == 0
-        ):
+        if isinstance(command, Tick | BlockClient) or (isinstance(command, CancelAll) and command.instrument_id == 0):
             return sorted(self.instruments)
         if isinstance(command, SetInstrument):
-            return (
-                [self._id_of(command)]
-                if _is_valid(command) and self._id_of(command) in self.instruments
-                else []
-            )
+            return [self._id_of(command)] if _is_valid(command) and self._id_of(command) in self.instruments else []
         named = getattr(command, "instrument_id", None)
         return [named] if named in self.instruments else []
 
     def _expire(self, instrument_id: int, by: int, time_ns: int) -> None:
         orders = self.instruments[instrument_id].orders
-        due = [
-            o for o in orders if o.terms.time_in_force == TimeInForce.GTD and o.terms.expire_at_ns <= time_ns
-        ]
+        due = [o for o in orders if o.terms.time_in_force == TimeInForce.GTD and o.terms.expire_at_ns <= time_ns]
         for order in sorted(due, key=lambda o: (o.terms.expire_at_ns, o.order_id)):
             orders.remove(order)
             self.events.append(OrderExpired(order.order_id, by, order.leaves))
@@ -235,11 +227,7 @@ class Venue:
         reason = self._why_not_at(command.instrument_id, command.price, command.quantity)
         if reason:
             return reason
-        if (
-            new_name
-            and new_name != order.name
-            and self._find(command.instrument_id, command.client_id, new_name)
-        ):
+        if new_name and new_name != order.name and self._find(command.instrument_id, command.client_id, new_name):
             return Reason.DUPLICATE_CLIENT_ORDER_ID
         passive = order.terms.post_only and command.quantity > order.traded
         if passive and self._opposite(command.instrument_id, order.terms.side, command.price):
@@ -293,9 +281,7 @@ class Venue:
             quantity = min(taker.leaves, maker.leaves)
             taker.traded += quantity
             maker.traded += quantity
-            self.events.append(
-                Trade(terms.instrument_id, maker.price, quantity, maker.order_id, taker.order_id)
-            )
+            self.events.append(Trade(terms.instrument_id, maker.price, quantity, maker.order_id, taker.order_id))
             if not maker.leaves:
                 self.instruments[terms.instrument_id].orders.remove(maker)
         return False

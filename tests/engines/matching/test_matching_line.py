@@ -39,9 +39,7 @@ def venue(instruments=1):
     """A machine with instruments 1, 2, ... set at these positions."""
     machine = Matching()
     for instrument_id in range(1, instruments + 1):
-        machine.apply(
-            0, instrument_id, COMMANDS, [SetInstrument(0, 1, f"S{instrument_id}", "USD", 1, 2, 1, 8)]
-        )
+        machine.apply(0, instrument_id, COMMANDS, [SetInstrument(0, 1, f"S{instrument_id}", "USD", 1, 2, 1, 8)])
     return machine
 
 
@@ -134,9 +132,7 @@ def test_a_mass_cancel_ends_with_the_last_instrument():
     machine.apply(0, 12, COMMANDS, [buy("c", 1)])
     machine.apply(0, 13, COMMANDS, [CancelAll(0, 1)])
 
-    assert machine.apply(PATIENCE_NS + 1, 14, COMMANDS, [Tick()]) == [
-        OrderCanceled(11, 13, 5, Reason.MASS_CANCEL)
-    ]
+    assert machine.apply(PATIENCE_NS + 1, 14, COMMANDS, [Tick()]) == [OrderCanceled(11, 13, 5, Reason.MASS_CANCEL)]
     assert decide(machine, 12) == [
         OrderAccepted(12),
         OrderCanceled(10, 13, 5, Reason.MASS_CANCEL),
@@ -145,9 +141,7 @@ def test_a_mass_cancel_ends_with_the_last_instrument():
     ]
 
 
-@pytest.mark.parametrize(
-    "stray", [(1, 3), (11, 5), (50, 2), (0, 0), (-5, 3), (10, -1), (-(1 << 63), 1 << 62)]
-)
+@pytest.mark.parametrize("stray", [(1, 3), (11, 5), (50, 2), (0, 0), (-5, 3), (10, -1), (-(1 << 63), 1 << 62)])
 def test_a_decision_about_nothing_that_waits_is_void(stray):
     """A decision that covers no waiting order changes nothing."""
     machine = venue()
@@ -168,9 +162,7 @@ def test_commands_that_cannot_be_read_have_one_answer():
     machine = venue()
     before = machine.snapshot()
 
-    assert machine.reject(0, 10, COMMANDS, 7, Reason.UNDECODABLE) == [
-        BatchRejected(10, 7, Reason.UNDECODABLE)
-    ]
+    assert machine.reject(0, 10, COMMANDS, 7, Reason.UNDECODABLE) == [BatchRejected(10, 7, Reason.UNDECODABLE)]
     assert machine.snapshot() == before
 
 
@@ -214,7 +206,5 @@ def _digest_in_a_process(hash_seed):
         "print(digest.hexdigest())\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
