@@ -31,6 +31,7 @@ from sequencer.envelope import Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
 
 OUTPUT_MESSAGES = 512
+_STOPPED = ("halted", "diverged")
 
 
 class Run(msgspec.Struct, gc=False):
@@ -180,8 +181,9 @@ class Host:
 
     def _turn(self) -> None:
         entries = self._subscriber.receive()
-        if self._state not in ("halted", "diverged"):
+        if self._state not in _STOPPED:
             self._apply(entries)
+        if self._state not in _STOPPED:
             self._submit()
         self._reporter.tend(self._state, self._report)
 

@@ -64,7 +64,8 @@ def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console)
     with console.status("starting the venue"):
         while time.monotonic() < deadline_s and process.poll() is None:
             if holder(config.data_dir, NAME) == process.pid and not admin.problems(admin.status(config), config):
-                console.print(f"the venue in {data_dir} runs (pid {process.pid}); stop it with `sequencer down`")
+                where = f"the venue in {data_dir} runs (pid {process.pid})"
+                console.print(f"{where}; `sequencer down --data {data_dir}` stops it", highlight=False, soft_wrap=True)
                 return
             time.sleep(0.1)
     tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-10:])

@@ -40,6 +40,8 @@ from sequencer.errors import UnreachableError
 QUEUE_COMMANDS: Final = 512
 """Commands that wait in this process for room at the gateway, at most."""
 PUMP_COMMANDS: Final = 128
+FINE_NS: Final = 2_000_000
+"""A poll waits whole milliseconds; what is left of a pause below this is slept, so as not to spin."""
 PROGRESS_NS: Final = 100_000_000
 ERRORS_KEPT: Final = 1000
 LAST_ANSWERS_NS: Final = 2_000_000_000
@@ -261,7 +263,10 @@ class Flow:
     def _wait_until_due(self) -> int:
         due_ns = self._start_ns + self._summary.submitted * self._interval_ns
         while (left_ns := due_ns - time.monotonic_ns()) > 0:
-            self._pump(left_ns / 1e9)
+            self._pump(max(0, left_ns - FINE_NS) / 1e9)
+            left_ns = due_ns - time.monotonic_ns()
+            if 0 < left_ns < FINE_NS:
+                time.sleep(left_ns / 1e9)
         return due_ns
 
     # --- answers --------------------------------------------------------------------------------
