@@ -90,8 +90,12 @@ class Reason(IntEnum):
     FALSE_COUNT = 81
 
 
-class Message(msgspec.Struct, array_like=True, gc=False, frozen=False, eq=True):
-    """Root of all messages. Field order is the wire format: append only, with defaults."""
+class Message(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """Root of all messages. Field order is the wire format: append only, with defaults.
+
+    More elements than fields make a payload unreadable: a reader that skipped them would depend on its
+    version, and on how deep it may nest.
+    """
 
 
 # --- commands ---------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def verify_journals(config: Config) -> list[dict[str, Any]]:
 
 def _reports(config: Config) -> Iterator[tuple[str, Any]]:
     for name, directory in journal_directories(config).items():
-        yield name, verify(directory)
+        yield name, verify(directory, config.cluster)
 
 
 def dump(config: Config, first: int, last: int | None, *, messages: bool) -> Iterator[str]:

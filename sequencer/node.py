@@ -21,6 +21,7 @@ from sequencer.config import Config
 from sequencer.envelope import BATCH_MAGIC, CONTROL, Entry, Heartbeat, decode_entry
 from sequencer.errors import CorruptJournalError, DiskFullError
 from sequencer.journal import Ballot, Journal
+from sequencer.journal.ballot import BALLOT_NAME
 from sequencer.ordering import Orderer
 from sequencer.protocol import ENCODER, QUESTIONS, Answer, AskPosition, AskStatus, NodeStatus, Refused, Report
 from sequencer.publisher import Publisher
@@ -58,6 +59,7 @@ class Node:
         self._config = config
         self._me = config.node(name)
         directory = journal_directory(config, name)
+        _refuse_lost_journal(directory, name)
         self._journal = Journal.open(directory, config.cluster, segment_bytes=config.journal.segment_bytes)
         try:
             self._directory = directory
@@ -318,6 +320,15 @@ class Node:
         reports = [(name, now_ms - heard_ms, body) for name, (heard_ms, body) in sorted(self._reports.items())]
         positions = self._orderer.sessions.positions()
         return NodeStatus(node, reports, {name: (at.incarnation, at.number) for name, at in positions.items()})
+
+
+def _refuse_lost_journal(directory: Path, name: str) -> None:
+    """A journal is made before the first vote: a ballot without segments means that they were lost."""
+    if (directory / BALLOT_NAME).exists() and not any(directory.glob("*.seg")):
+        raise CorruptJournalError(
+            f"the journal of {name} is gone: {directory} holds a ballot and no segments. What was in it may have been "
+            "acknowledged: restore the segments from a copy, or begin again in an empty directory"
+        )
 
 
 def journal_directory(config: Config, name: str) -> Path:

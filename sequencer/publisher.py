@@ -9,6 +9,9 @@ import zmq
 from sequencer.envelope import Entry, Heartbeat, encode_heartbeat
 from sequencer.sockets import bind, tune
 
+SUBSCRIPTION_BYTES_MAX = 256
+"""A longer one is not of ours, and libzmq would keep dozens of bytes for each of its bytes."""
+
 
 class Publisher:
     """One node's end of the stream."""
@@ -19,6 +22,7 @@ class Publisher:
         self._heartbeat_ms = heartbeat_ms
         self._sent_ms = 0
         self._socket = tune(context.socket(zmq.PUB))
+        self._socket.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
         bind(self._socket, endpoint, key)
 
     def publish(self, entry: Entry) -> None:

@@ -16,7 +16,7 @@ Rules
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -32,7 +32,7 @@ from gateways.names import Directory, TextError
 from gateways.order.client import OrderConnection, OrderEntryError, RefusedError
 from gateways.order.protocol import OPERATOR
 from gateways.orders import Orders, runs
-from sequencer.client import Replay
+from sequencer.client import Replay, Subscriber
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import UnreachableError
@@ -122,12 +122,30 @@ def send(
             flow = Flow(connection, rate_per_s=rate_per_s, progress=progress, patience_s=patience_s, operator=operator)
             summary = flow.run(source, settle=events is not None)
         if events is not None:
-            replay = Replay(config.sources, context=context)
             with events.open("wb") as out:
-                summary.events = write_events(replay, summary, out)
+                entries = _log_until(config, summary.end_sequence, patience_s, context)
+                summary.events = write_events(entries, summary, out)
         return summary
     finally:
         context.destroy(linger=0)
+
+
+def _log_until(
+    config: Config, end_sequence: int, patience_s: float, context: "zmq.Context[zmq.Socket[bytes]]"
+) -> Iterator[Entry]:
+    """The log from its start to `end_sequence`, whichever node lags; where that is 0, to what a replayer has."""
+    if not end_sequence:
+        yield from Replay(config.sources, context=context)
+        return
+    subscriber = Subscriber(config.sources, context=context)
+    position, deadline_s = 0, time.monotonic() + patience_s
+    while position < end_sequence:
+        entries = subscriber.wait(100)
+        yield from entries
+        if entries:
+            position, deadline_s = entries[-1].next_sequence - 1, time.monotonic() + patience_s
+        elif time.monotonic() > deadline_s:
+            raise UnreachableError(f"the log could not be read beyond {position}: is the venue healthy?")
 
 
 def write_events(entries: Iterable[Entry], summary: Summary, out: BinaryIO) -> int:

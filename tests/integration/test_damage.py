@@ -90,3 +90,21 @@ def test_a_flipped_bit_in_the_middle_is_named_and_refused(killed: Running):
     assert "00000001.seg offset 512: entries 1 to 1 are damaged" in complaint(done)
     assert "00000001.seg offset 512: entries 1 to 1 are damaged" in verified.stdout
     assert (verified.returncode, path.read_bytes() == before) == (1, True)
+
+
+def test_a_lost_journal_is_not_taken_for_a_new_one(killed: Running):
+    """Segments that are gone, beside a ballot that is not: the node refuses, and makes nothing."""
+    segment(killed).unlink()
+    done = killed.run("node", "node-1")
+
+    assert "holds a ballot and no segments" in complaint(done)
+    assert not segment(killed).exists()
+
+
+def test_a_journal_of_another_cluster_is_refused(killed: Running):
+    """The node and `log verify` name both clusters."""
+    path = killed.data_dir / "venue.toml"
+    path.write_text(path.read_text().replace(killed.config.cluster.hex(), "0" * 32))
+
+    for words in (["node", "node-1"], ["log", "verify"]):
+        assert f"belongs to cluster {killed.config.cluster.hex()}, expected {'0' * 32}" in complaint(killed.run(*words))

@@ -1,10 +1,13 @@
 """kill -9 of any process at any moment: nothing acknowledged is lost, nothing happens twice, the flow goes on."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from gateways.flow import generate
+from tests.integration.conftest import Launch
 from tests.models.running import Event, Running, by_instrument, make, read_events, tagged, without_processes
 
 LINES = list(generate.lines(seed=5, count=2000, instruments=4, clients=12))
@@ -84,3 +87,15 @@ def test_one_replica_is_enough(machine: str, alone: Running, undisturbed: dict[s
     assert events == undisturbed
     alone.await_row(second, "dead")
     assert f"{second} is dead" in alone.run("health").stdout
+
+
+def test_a_node_that_stands_still_costs_nothing(launch: Launch, undisturbed: dict[str, list[Event]]):
+    """One of three nodes is SIGSTOPped: the flow is answered, and its events are whole, whoever leads or lags."""
+    venue = launch(nodes=3)
+    os.kill(venue.pids["node-1"], signal.SIGSTOP)
+    events = venue.events(LINES)
+    os.kill(venue.pids["node-1"], signal.SIGCONT)
+    venue.await_well()
+
+    assert by_instrument(events) == undisturbed
+    assert set(venue.agreement()) == {"matching.0", "credit.0"}
