@@ -123,6 +123,7 @@ class Node:
         for entry in read_all(journal):
             log.append(entry)
             sessions.append(entry.index, entry.batches())
+            sessions.commit(min(entry.index, journal.commit_index))
         ballot = Ballot.load(self._directory, self._me.name, config.cluster)
         raft = Raft(
             self._me.name,

@@ -47,7 +47,7 @@ _START = Position()
 
 
 class _Step(msgspec.Struct, frozen=True, gc=False):
-    """One batch's change of the table, kept until it is committed or undone."""
+    """What an entry changed for one sender, kept until it is committed or undone."""
 
     index: int
     sender: str
@@ -84,14 +84,22 @@ class Sessions:
         return verdict
 
     def append(self, index: int, batches: Sequence[Batch]) -> None:
-        """Follow an entry that was appended to the log."""
+        """Follow an entry that was appended to the log: one step for each sender in it."""
+        after: dict[str, Position] = {}
+        last: dict[str, Batch] = {}
         for batch in batches:
-            before = self._accepted.get(batch.sender, _START)
-            after = _after(batch, before)
-            self._accepted[batch.sender] = after
-            self._tail.append(_Step(index, batch.sender, before, after))
-            if batch.channel != CONTROL:
+            if batch.channel == CONTROL:
+                at = last.pop(batch.sender, None)
+                reached = after.get(batch.sender) or self._accepted.get(batch.sender, _START)
+                after[batch.sender] = _after(batch, _after(at, reached) if at else reached)
+            else:
+                last[batch.sender] = batch
                 self._remember(batch)
+        for sender, batch in last.items():
+            after[sender] = _after(batch, after.get(sender) or self._accepted.get(sender, _START))
+        for sender, position in after.items():
+            self._tail.append(_Step(index, sender, self._accepted.get(sender, _START), position))
+            self._accepted[sender] = position
 
     def commit(self, index: int) -> None:
         """Make everything up to `index` final."""
@@ -105,8 +113,8 @@ class Sessions:
         while self._tail and self._tail[-1].index > index:
             step = self._tail.pop()
             self._accepted[step.sender] = step.before
-            if step.after.number > step.before.number:
-                self._recent[step.sender].pop(step.after.number, None)
+            for number in range(step.before.number + 1, step.after.number + 1):
+                self._recent[step.sender].pop(number, None)
 
     def _opening(self, batch: Batch, at: Position) -> Verdict:
         if batch.incarnation == at.incarnation + 1:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequencer.envelope import CONTROL, NO_DIGEST, encode_batch
-from sequencer.sessions import Sessions, Verdict
+from sequencer.sessions import Position, Sessions, Verdict
 
 
 def chain(length, sender="s", incarnation=0, salt=b""):
@@ -116,3 +116,20 @@ def test_batches_of_one_entry_follow_each_other_through_pending():
     sessions, pending = Sessions(), {}
 
     assert [sessions.judge(batch, pending) for batch in chain(3)] == [Verdict.ACCEPTED] * 3
+
+
+def test_an_entry_of_many_batches_is_undone_as_a_whole():
+    """Two senders, an opening in the middle: after a truncation all of it can be accepted again, in order."""
+    other, own = chain(3, sender="t"), chain(2)
+    renewed = encode_batch("s", 1, 3, b"", count=1, previous=own[1].digest, incarnation=1)
+    together = [own[0], other[0], own[1], opening(1), other[1], renewed, other[2]]
+    sessions = Sessions()
+    sessions.append(1, together)
+    sessions.truncate(0)
+    pending = {}
+    again = [sessions.judge(batch, pending) for batch in together]
+    sessions.append(1, together)
+    sessions.commit(1)
+
+    assert again == [Verdict.ACCEPTED] * 7
+    assert (sessions.position("s"), sessions.position("t").number) == (Position(1, 3, renewed.digest), 3)
