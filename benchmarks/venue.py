@@ -27,28 +27,29 @@ INSTRUMENTS, CLIENTS = 16, 100
 CACHED = Path("flows") / bitstamp.FILE_NAME
 
 
-def write_flow(path: Path, commands: int) -> str:
-    """Write the flow to send; return what it is."""
+def write_flow(opening: Path, path: Path, commands: int) -> None:
+    """Write what makes the venue ready, and the flow to measure."""
     real = CACHED.is_file()
     if real:
         lines = bitstamp.lines(CACHED, instruments=INSTRUMENTS, clients=CLIENTS)
     else:
         lines = generate.lines(1, commands, INSTRUMENTS, CLIENTS)
+    opening.write_text("".join(line + "\n" for line in islice(lines, INSTRUMENTS + CLIENTS)))
     with path.open("w") as out:
         out.writelines(line + "\n" for line in islice(lines, commands))
-    return "Bitstamp" if real else "generated"
 
 
 def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dict[str, float]:
     """A venue from empty data, and one flow through it."""
     config = create(scratch / "venue", nodes)
-    flow = scratch / "flow.jsonl"
-    write_flow(flow, commands)
+    opening, flow = scratch / "opening.jsonl", scratch / "flow.jsonl"
+    write_flow(opening, flow, commands)
     supervisor = Supervisor(config)
     supervisor.start()
     try:
         reasons = admin.await_healthy(config, 30)
         assert not reasons, reasons
+        _send(config, opening, None)
         pids = _pids(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         summary, sender_s = _send(config, flow, rate)
@@ -95,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--commands", type=int, default=314_173)
+    parser.add_argument("--commands", type=int, default=314_057)
     parser.add_argument("--dir", default=None, help="scratch directory, on the disk to be measured")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
