@@ -99,8 +99,9 @@ def _write(path: Path, nodes: int) -> None:
 
 
 def free_ports() -> Iterator[int]:
-    """Loopback ports that nobody listens on at the moment."""
-    for port in PORTS:
+    """Loopback ports that nobody listens on at the moment, from a random one on: each venue gets its own."""
+    first = int.from_bytes(os.urandom(2), "little") % (len(PORTS) // 2)
+    for port in PORTS[first:]:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -32,6 +32,7 @@ from sequencer.sessions import Sessions, Verdict
 from sequencer.sockets import bind, tune
 
 REPORTS_MAX = 1000
+REPORT_BYTES_MAX = 64 << 10
 DUPLICATE_PAUSE_MS = 100
 REPLAY_BYTES = 4 << 20
 PEER_FRAMES_MAX = 256
@@ -226,6 +227,10 @@ class Node:
         return None
 
     def _keep(self, report: Report) -> None:
+        """Keep the latest word of each process; an empty one is its goodbye."""
+        if not report.body or len(report.body) > REPORT_BYTES_MAX:
+            self._reports.pop(report.name, None)
+            return
         if len(self._reports) >= REPORTS_MAX and report.name not in self._reports:
             oldest = min(self._reports, key=lambda name: self._reports[name][0])
             del self._reports[oldest]
@@ -264,14 +269,15 @@ class Node:
         return True
 
     def _look_for_room(self, now_ms: int) -> None:
-        """Below the reserve, and with no room for another segment, the node is full; it asks again and again."""
+        """Is the node full? It is while a group finds no room, and below the reserve with no room for a segment."""
         if now_ms < self._look_again_ms:
             return
         self._look_again_ms = now_ms + RETRY_MS
-        short = self._journal.room_bytes() < self._config.journal.reserve_bytes
+        stalled = bool(self._orderer.owed.entries)
+        short = stalled or self._journal.room_bytes() < self._config.journal.reserve_bytes
         if short:
             self._journal.prepare()
-        self._full = short and self._journal.is_full
+        self._full = stalled or (short and self._journal.is_full)
 
     def _send_peers(self, messages: list[tuple[str, Message]]) -> None:
         for peer, message in messages:

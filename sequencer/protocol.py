@@ -46,7 +46,7 @@ class NotLeader(msgspec.Struct, array_like=True, tag=4, frozen=True):
 
 
 class Report(msgspec.Struct, array_like=True, tag=5, frozen=True):
-    """What a process says of itself; nodes keep the latest of each name, unread."""
+    """What a process says of itself; nodes keep the latest of each name, unread. An empty body is a goodbye."""
 
     name: str
     body: bytes

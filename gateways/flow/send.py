@@ -40,6 +40,8 @@ from sequencer.errors import UnreachableError
 QUEUE_COMMANDS: Final = 512
 """Commands that wait in this process for room at the gateway, at most."""
 PUMP_COMMANDS: Final = 128
+FIRST_S: Final = 10.0
+"""Who has never answered is given up sooner than who was there."""
 FINE_NS: Final = 2_000_000
 """A poll waits whole milliseconds; what is left of a pause below this is slept, so as not to spin."""
 PROGRESS_NS: Final = 100_000_000
@@ -254,7 +256,8 @@ class Flow:
     def _log_on(self, name: str) -> None:
         if name in self._session.accounts:
             return
-        self._connection.log_on([name], timeout_s=self._patience_ns / 1e9)
+        patience_s = self._patience_ns / 1e9
+        self._connection.log_on([name], timeout_s=patience_s if self._session.accounts else min(patience_s, FIRST_S))
         if len(self._session.accounts) == 1:
             self._summary.start_sequence = self._session.position
 

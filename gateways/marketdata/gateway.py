@@ -201,6 +201,7 @@ def run(config: Config, name: str) -> None:
             reporter.tend("live" if gateway.is_live else "catching-up", lambda: _report(gateway, subscriber))
     finally:
         gateway.close()
+        reporter.close()
         context.destroy(linger=0)
 
 

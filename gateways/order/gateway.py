@@ -200,6 +200,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
             reporter.tend(state, lambda: _report(gateway.session, subscriber, submitter))
     finally:
         gateway.close()
+        reporter.close()
         context.destroy(linger=0)
 
 

@@ -12,6 +12,7 @@ from sequencer.protocol import ENCODER, Report
 from sequencer.sockets import tune
 
 INTERVAL_MS = 500
+GOODBYE_MS = 100
 
 
 class Reporter:
@@ -43,6 +44,9 @@ class Reporter:
         self._sent_ms, self._state = now_ms, state
         body = msgspec.msgpack.encode({**self._fixed, "state": state, **report()})
         frame = ENCODER.encode(Report(self._name, body))
+        self._send(frame)
+
+    def _send(self, frame: bytes) -> None:
         for socket in self._sockets:
             try:
                 socket.send(frame, zmq.NOBLOCK)
@@ -50,9 +54,10 @@ class Reporter:
                 continue  # that node is away; it hears of us when it is back
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Say goodbye, so that nobody looks for this process, and close the sockets."""
+        self._send(ENCODER.encode(Report(self._name, b"")))
         for socket in self._sockets:
-            socket.close(linger=0)
+            socket.close(linger=GOODBYE_MS)
 
     @staticmethod
     def _connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":

@@ -10,7 +10,7 @@ import pytest
 from gateways.flow import generate
 from tests.models.running import Running, by_instrument, make, read_events, tagged, until
 
-LINES = list(generate.lines(seed=9, count=12000, instruments=2, clients=4))
+LINES = list(generate.lines(seed=9, count=4000, instruments=2, clients=4))
 DISK_BYTES = 12 << 20
 
 
