@@ -13,7 +13,7 @@ from engines import messages as m
 from engines.host import Host
 from sequencer.client import StopSignal, Submitter
 from sequencer.config import Config
-from tests.models.running import Running, Stream, make, without_processes
+from tests.models.running import Running, Stream, make, until, without_processes
 
 
 class Frail:
@@ -74,11 +74,20 @@ def test_what_raises_halts_its_replica_for_good(venue: Running):
         say(stream, 1, 2, 13)
         venue.await_row("frail-1", "halted")
         say(stream, 3, 4)
-        row = venue.row("frail-1")
+        row, health = venue.row("frail-1"), venue.run("health")
 
     assert (row["state"], row["error"]) == ("halted", "RuntimeError: thirteen")
     assert machine.seen == [1, 2]
-    assert "frail-1 is halted: RuntimeError: thirteen" in venue.run("health").stdout
+    assert "frail-1 is halted: RuntimeError: thirteen" in health.stdout
+
+
+def test_who_says_goodbye_is_not_looked_for(venue: Running):
+    """A replica that was added and stopped leaves no trace in the status, and the venue is well."""
+    with hosted(venue, Frail()):
+        venue.await_row("frail-1", "live")
+    until(lambda: not venue.row("frail-1"), "frail-1 has left")
+
+    assert venue.run("health").stdout == "well\n"
 
 
 def test_a_replica_that_differs_from_the_log_stays_diverged(venue: Running):
