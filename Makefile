@@ -4,12 +4,13 @@ BIN := .venv/bin
 DATA ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check bench clean
+.PHONY: help install up down test check acceptance bench clean
 
 help:
 	@echo "make up       install what is needed and start the venue in the foreground (Ctrl-C stops it)"
 	@echo "make down     stop a venue that runs in the background"
 	@echo "make test     install what is needed and pass every test and check"
+	@echo "make acceptance  the whole real flow against the naive model (some minutes)"
 	@echo "make bench    measure; the figures of the README come from here"
 	@echo "make install  only prepare .venv"
 
@@ -37,6 +38,9 @@ down: install
 
 test: check
 	@$(BIN)/python -m pytest
+
+acceptance: install
+	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
 
 check: install
 	@$(BIN)/ruff check .
