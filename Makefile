@@ -7,12 +7,12 @@ DATA ?= ./data
 .PHONY: help install up down test check acceptance bench clean
 
 help:
-	@echo "make up       install what is needed and start the venue in the foreground (Ctrl-C stops it)"
-	@echo "make down     stop a venue that runs in the background"
-	@echo "make test     install what is needed and pass every test and check"
+	@echo "make up          install what is needed and start the venue in the foreground (Ctrl-C stops it)"
+	@echo "make down        stop a venue that runs in the background"
+	@echo "make test        install what is needed and pass every test and check"
 	@echo "make acceptance  the whole real flow against the naive model (some minutes)"
-	@echo "make bench    measure; the figures of the README come from here"
-	@echo "make install  only prepare .venv"
+	@echo "make bench       measure; the figures of the README come from here"
+	@echo "make install     only prepare .venv"
 
 install: .venv/.installed
 
