@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "marketdata": [],
     "journal": ["--dir"],
     "ordering": ["--dir"],
+    "replay": ["--dir"],
     "one_process": [],
     "venue": ["--dir"],
 }

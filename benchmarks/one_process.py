@@ -35,7 +35,8 @@ CACHED = Path("flows") / bitstamp.FILE_NAME
 class Recorder:
     """A log in memory: entries one after the other, and the outputs of both machines in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: bytes = bytes(16)) -> None:
+        self.cluster = cluster
         self.entries: list[Entry] = []
         self.credit = Replica(Credit(), "credit.0")
         self.matching = Replica(Matching(), "matching.0")
@@ -73,7 +74,7 @@ class Recorder:
             last = self.entries[-1] if self.entries else None
             entry = encode_entry(
                 batches,
-                cluster=bytes(16),
+                cluster=self.cluster,
                 term=1,
                 index=len(self.entries) + 1,
                 first_sequence=last.next_sequence if last else 1,
@@ -86,14 +87,14 @@ class Recorder:
             batches = self.credit.apply(entry) + self.matching.apply(entry)
 
 
-def record(commands: int) -> tuple[list[Entry], int, str]:
+def record(commands: int, cluster: bytes = bytes(16)) -> tuple[list[Entry], int, str]:
     """The log of a flow; how many commands it has, and what it is."""
     real = CACHED.is_file()
     if real:
         lines = bitstamp.lines(CACHED, instruments=INSTRUMENTS, clients=CLIENTS)
     else:
         lines = generate.lines(1, commands, INSTRUMENTS, CLIENTS)
-    recorder = Recorder()
+    recorder = Recorder(cluster)
     count = recorder.flow(islice(lines, commands))
     return recorder.entries, count, "Bitstamp" if real else "generated"
 
