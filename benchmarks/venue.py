@@ -10,20 +10,26 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from benchmarks.report import cpu_seconds, print_rows
 from gateways.flow import bitstamp, generate
+from gateways.order.client import OrderClient
 from gateways.venue import create
 from sequencer import admin
 from sequencer.config import Config
 from sequencer.supervisor import Supervisor
 
 INSTRUMENTS, CLIENTS = 16, 100
+LONE_ORDERS = 1200
 CACHED = Path("flows") / bitstamp.FILE_NAME
 
 
@@ -39,8 +45,9 @@ def write_flow(opening: Path, path: Path, commands: int) -> None:
         out.writelines(line + "\n" for line in islice(lines, commands))
 
 
-def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dict[str, float]:
-    """A venue from empty data, and one flow through it."""
+@contextmanager
+def ready_venue(nodes: int, commands: int, scratch: Path) -> Iterator[tuple[Config, Path]]:
+    """A venue from empty data with instruments and credit, and the flow to send."""
     config = create(scratch / "venue", nodes)
     opening, flow = scratch / "opening.jsonl", scratch / "flow.jsonl"
     write_flow(opening, flow, commands)
@@ -50,13 +57,36 @@ def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dic
         reasons = admin.await_healthy(config, 30)
         assert not reasons, reasons
         _send(config, opening, None)
+        yield config, flow
+    finally:
+        supervisor.stop()
+
+
+def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dict[str, float]:
+    """One flow through a venue."""
+    with ready_venue(nodes, commands, scratch) as (config, flow):
         pids = _pids(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         summary, sender_s = _send(config, flow, rate)
         after = {name: cpu_seconds(pid) for name, pid in pids.items()}
         return _row(summary, before, after, sender_s)
-    finally:
-        supervisor.stop()
+
+
+def lone_client(nodes: int, scratch: Path) -> dict[str, float]:
+    """Order to answer, in ms, of a client that waits for each answer, in a venue without other traffic."""
+    times_ms = []
+    with (
+        ready_venue(nodes, 0, scratch) as (config, _flow),
+        OrderClient(config.endpoint("order"), client="C1") as orders,
+    ):
+        for number in range(LONE_ORDERS):
+            begin_s = time.perf_counter()
+            orders.new_order(
+                symbol="BTC-USD", side="buy", price="1000.00", quantity="0.1", client_order_id=f"lone-{number}"
+            )
+            times_ms.append((time.perf_counter() - begin_s) * 1000)
+    cuts = statistics.quantiles(times_ms[LONE_ORDERS // 6 :], n=100)
+    return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
 
 
 def _send(config: Config, flow: Path, rate: float | None) -> tuple[dict[str, float], float]:
@@ -92,7 +122,7 @@ def _pids(config: Config) -> dict[str, int]:
 
 
 def main() -> None:
-    """Run at full speed, then at a tenth of the median rate."""
+    """Run at full speed, then at a tenth of the median rate, then with a lone client."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
@@ -111,6 +141,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
             row = one_run(options.nodes, min(options.commands, int(tenth * 10)), tenth, Path(scratch))
             rows.setdefault(f"{options.nodes} node(s), {tenth:,.0f} commands/s", []).append(row)
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
+            rows.setdefault("a lone client, one order at a time", []).append(lone_client(options.nodes, Path(scratch)))
     print_rows("venue", rows, as_json=options.json)
 
 

@@ -109,7 +109,7 @@ class _Flow:
             case m.Trade():
                 yield {"type": kind, **self._trade(message)}
             case _:
-                raise NotImplementedError(f"no generated flow leads to {message}")
+                raise AssertionError(f"no flow leads to {message}")
 
     def _trade(self, trade: m.Trade) -> Fields:
         maker, taker = self._orders[trade.maker_order_id], self._orders[trade.taker_order_id]
