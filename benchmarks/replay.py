@@ -23,7 +23,6 @@ from sequencer import admin
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.journal import Journal
-from sequencer.node import journal_directory
 from sequencer.sockets import context
 
 GROUP_ENTRIES = 16
@@ -32,7 +31,7 @@ GROUP_ENTRIES = 16
 def write_log(config: Config, commands: int) -> int:
     """Put the flow's log into the journal of the first node; return how many messages it has."""
     entries, _count, _what = record(commands, config.cluster)
-    journal = Journal.open(journal_directory(config, config.nodes[0].name), config.cluster)
+    journal = Journal.open(config.journal_directory(config.nodes[0].name), config.cluster)
     for first in range(0, len(entries), GROUP_ENTRIES):
         journal.append(entries[first : first + GROUP_ENTRIES], entries[first].index - 1)
     journal.close()

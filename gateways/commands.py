@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def up_command(
     data: DataDir = DEFAULT_DATA,
-    nodes: Annotated[int | None, typer.Option(help="Sequencer nodes of a new venue: 1, 3 or 5.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Sequencer nodes of a new venue: 1, 3 (the default) or 5.")] = None,
     background: Annotated[bool, typer.Option("--detach", help="Go to the background once the venue is well.")] = False,
     flow: Annotated[bool, typer.Option("--flow", help="Trade the demo flow, over and over.")] = False,
     rate: Annotated[float, typer.Option(min=0.001, help="Commands a second of the demo flow.")] = 1000.0,

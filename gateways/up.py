@@ -39,7 +39,7 @@ def up(data_dir: Path, nodes: int | None, flow: list[str] | None, stop: StopSign
             _await_start(config, supervisor, stop, console)
             if flow is not None and not stop.is_set:
                 supervisor.add("flow", flow)
-            _watch(config, supervisor, stop, console)
+            _watch(supervisor, stop, console)
         finally:
             with _patiently(console):
                 supervisor.stop()
@@ -93,11 +93,11 @@ def _give_up_on_failing(supervisor: Supervisor) -> None:
             raise IslandError(f"{name} does not start:\n{supervisor.log_tail(name)}")
 
 
-def _watch(config: Config, supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
+def _watch(supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
     with _view(console) as show:
         while not stop.is_set:
             supervisor.tend()
-            show(config, admin.status(config))
+            show(supervisor.config, admin.status(supervisor.config))
             time.sleep(VIEW_S / 2)
 
 

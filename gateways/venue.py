@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sequencer import deployment
 from sequencer.config import FILE_NAME, Config
-from sequencer.errors import ConfigError
+from sequencer.errors import ConfigError, JournalError
 
 NODE_COUNTS = (1, 3, 5)
+NODES = 3
+"""Of a new venue, if nothing else is asked for: one may fail, and nothing is lost or stands still."""
 PORTS = range(20100, 32000)
 """Below the range from which operating systems take ports for outgoing connections."""
 
@@ -50,6 +53,7 @@ ingress = "ipc://run/{name}.in"
 publisher = "ipc://run/{name}.pub"
 replayer = "ipc://run/{name}.log"
 peer = "ipc://run/{name}.peer"
+disk = "{disk}"   # the identity of its directory: votes from another disk do not count
 """
 
 _PROCESSES = """
@@ -65,13 +69,13 @@ marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
 
 
 def create(data_dir: Path, nodes: int | None = None) -> Config:
-    """The venue in `data_dir`, made with `nodes` nodes (one, if None) where there is none.
+    """The venue in `data_dir`, made with `nodes` nodes (three, if None) where there is none.
 
     Raises ConfigError: for a number of nodes that cannot be, or that the venue does not have.
     """
     path = data_dir / FILE_NAME
     if not path.exists():
-        _write(path, 1 if nodes is None else nodes)
+        _write(path, NODES if nodes is None else nodes)
     config = Config.load(data_dir)
     if nodes is not None and nodes != len(config.nodes):
         raise ConfigError(
@@ -84,18 +88,26 @@ def create(data_dir: Path, nodes: int | None = None) -> Config:
 def _write(path: Path, nodes: int) -> None:
     if nodes not in NODE_COUNTS:
         raise ConfigError(f"--nodes: expected {', '.join(map(str, NODE_COUNTS))}, got {nodes}")
-    ports = free_ports()
-    text = _HEAD.format(cluster=os.urandom(16).hex(), order=next(ports), marketdata=next(ports), updates=next(ports))
-    text += "".join(_NODE.format(name=f"node-{number}") for number in range(1, nodes + 1)) + _PROCESSES
     try:
         (path.parent / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+        text = _text(path.parent, nodes)
         temporary = path.with_suffix(".new")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}; choose a --data directory that you may write to"
-        ) from None
+    except (OSError, JournalError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot write {path}: {reason}; choose a --data directory that you may write to") from None
+
+
+def _text(data_dir: Path, nodes: int) -> str:
+    """A new venue.toml; its nodes' directories are made, and have their identities."""
+    ports = free_ports()
+    cluster = os.urandom(16)
+    text = _HEAD.format(cluster=cluster.hex(), order=next(ports), marketdata=next(ports), updates=next(ports))
+    for number in range(1, nodes + 1):
+        name = f"node-{number}"
+        text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())
+    return text + _PROCESSES
 
 
 def free_ports() -> Iterator[int]:

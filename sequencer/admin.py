@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import zmq
 
+from sequencer.asking import ask
 from sequencer.config import Config
+from sequencer.errors import UnreachableError
 from sequencer.process import running
-from sequencer.protocol import ANSWERS, ENCODER, AskStatus, NodeStatus
-from sequencer.sockets import context, tune
+from sequencer.protocol import AskStatus, NodeStatus
 from sequencer.supervisor import NAME as SUPERVISOR
 from sequencer.supervisor import commands
 
-ANSWER_MS = 800
 SILENT_MS = 3000
 """Processes report every 500 ms; one that was not heard for so long is silent, or dead."""
 
 LAG_MAX = 100_000
 """Messages behind the stream at which `health` complains."""
+
+NODE_STATES = {
+    "stranger": ": its disk is not one that the group knows; `sequencer members add` takes it in",
+    "suspect": ": it may have lost what it acknowledged, and counts for nothing until the group has repaired it",
+    "full": ": its disk is nearly full; free some space, it resumes by itself",
+    "leaderless": ": it hears of no leader",
+}
+"""What stands behind a node's state, for an operator."""
 
 Row = dict[str, Any]
 
@@ -52,7 +59,7 @@ class Status(msgspec.Struct):
 
 
 def status(config: Config) -> Status:
-    """Ask all nodes; what does not answer within ANSWER_MS is shown as such."""
+    """Ask all nodes; what does not answer in time is shown as such."""
     answers = _ask_nodes(config)
     pids = running(config.data_dir)
     committed = max((int(answer.node["position"]) for answer in answers.values() if answer), default=0)
@@ -75,7 +82,9 @@ def problems(found: Status, config: Config) -> list[str]:
         reasons.append(f"there is no single leader: {', '.join(leaders) or 'nobody leads'}")
     for row in found.nodes:
         if row["state"] != "live":
-            reasons.append(f"node {row['name']} is {row['state']}")
+            reasons.append(f"node {row['name']} is {row['state']}{NODE_STATES.get(row['state'], '')}")
+        elif row["lag"] > LAG_MAX:
+            reasons.append(f"node {row['name']} is {row['lag']:,} messages behind")
     for row in found.replicas + found.gateways:
         if row["state"] != "live":
             reasons.append(f"{row['name']} is {row['state']}" + (f": {row['error']}" if row.get("error") else ""))
@@ -85,6 +94,16 @@ def problems(found: Status, config: Config) -> list[str]:
     if SUPERVISOR in pids:
         reasons += [f"{name} does not run" for name, _command in commands(config) if name not in pids]
     return reasons
+
+
+def sessions(config: Config) -> list[Row]:
+    """Every sender's committed position, as the node that is furthest tells it. Raises UnreachableError."""
+    answers = [answer for answer in _ask_nodes(config).values() if answer is not None]
+    if not answers:
+        raise UnreachableError("no node answers: is the venue running? `sequencer status` tells")
+    furthest = max(answers, key=lambda answer: int(answer.node["commit_index"]))
+    positions = sorted(furthest.sessions.items())
+    return [{"sender": name, "incarnation": at[0], "number": at[1]} for name, at in positions]
 
 
 def await_healthy(config: Config, patience_s: float) -> list[str]:
@@ -98,31 +117,29 @@ def await_healthy(config: Config, patience_s: float) -> list[str]:
 
 
 def _ask_nodes(config: Config) -> dict[str, NodeStatus | None]:
-    answers: dict[str, NodeStatus | None] = {node.name: None for node in config.nodes}
-    with context() as made:
-        poller, sockets = zmq.Poller(), {}
-        for node in config.nodes:
-            socket = tune(made.socket(zmq.DEALER))
-            socket.connect(node.ingress)
-            socket.send(ENCODER.encode(AskStatus()))
-            sockets[socket] = node.name
-            poller.register(socket, zmq.POLLIN)
-        deadline_ms = time.monotonic_ns() // 1_000_000 + ANSWER_MS
-        while not all(answers.values()) and (left := deadline_ms - time.monotonic_ns() // 1_000_000) > 0:
-            for ready, _event in poller.poll(left):
-                answer = ANSWERS.decode(ready.recv())
-                if isinstance(answer, NodeStatus):
-                    answers[sockets[ready]] = answer
-    return answers
+    answers = ask(config.nodes, AskStatus())
+    found = {node.name: answers.get(node.name) for node in config.nodes}
+    return {name: answer if isinstance(answer, NodeStatus) else None for name, answer in found.items()}
 
 
 def _node_row(name: str, answer: NodeStatus | None, pid: int, committed: int) -> Row:
     if answer is None:
         return {"name": name, "role": "", "pid": pid, "position": 0, "lag": 0, "state": "silent" if pid else "dead"}
     node = answer.node
-    state = "full" if node["full"] else "live" if node["leader"] else "leaderless"
     position = int(node["position"])
+    state = _node_state(answer)
     return {**node, "name": name, "lag": committed - position, "state": state, "senders": answer.sessions}
+
+
+def _node_state(answer: NodeStatus) -> str:
+    node = answer.node
+    if not node["member"]:
+        return "stranger"
+    if node["suspect_index"]:
+        return "suspect"
+    if node["full"]:
+        return "full"
+    return "live" if node["leader"] else "leaderless"
 
 
 def _reported(answers: dict[str, NodeStatus | None], pids: dict[str, int]) -> list[Row]:

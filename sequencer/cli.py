@@ -13,7 +13,7 @@ import typer
 import zmq
 from rich.console import Group
 
-from sequencer import admin, log_tools, node, replayer
+from sequencer import admin, deployment, group, log_tools, node, replayer
 from sequencer.client import stop_signal
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, IslandError
@@ -28,6 +28,7 @@ from sequencer.output import (
     table,
 )
 from sequencer.process import claim
+from sequencer.protocol import MembersAre
 from sequencer.supervisor import stop_all
 
 app = typer.Typer(
@@ -39,7 +40,11 @@ app = typer.Typer(
     help="A trading venue's core on the sequencer (island) architecture. Begin with: sequencer up",
 )
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log. Example: sequencer log tail")
+members_app = typer.Typer(no_args_is_help=True, help="The nodes of the group. Example: sequencer members list")
+leader_app = typer.Typer(no_args_is_help=True, help="Who leads the group. Example: sequencer leader show")
 app.add_typer(log_app, name="log")
+app.add_typer(members_app, name="members")
+app.add_typer(leader_app, name="leader")
 
 PROCESS_COLUMNS = ("name", "role", "pid", "position", "lag", "state")
 
@@ -50,7 +55,8 @@ def main() -> None:
     A command of our own loads no other package: the ordering process holds no application code.
     """
     own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    if len(sys.argv) < 2 or sys.argv[1] not in own | {"log"}:
+    groups = {group.name for group in app.registered_groups}
+    if len(sys.argv) < 2 or sys.argv[1] not in own | groups:
         for point in sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name):
             point.load()(app)
     try:
@@ -126,6 +132,73 @@ def health(
         if not reasons:
             console.print("well")
     raise typer.Exit(1 if reasons else 0)
+
+
+@app.command(epilog="Example: sequencer sessions -o json")
+def sessions(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show every sender's committed position: its incarnation and the last number accepted."""
+    rows = admin.sessions(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("sessions", ("sender", "incarnation", "number"), rows))
+
+
+@members_app.command("list", epilog="Example: sequencer members list -o json")
+def members_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show who belongs to the group, and how many entries each is behind its leader."""
+    show_members(group.members(Config.load(data)), output)
+
+
+@members_app.command("add", epilog="Example: sequencer members add node-4")
+def members_add(
+    name: str,
+    data: DataDir = DEFAULT_DATA,
+    learner: Annotated[bool, typer.Option("--learner", help="Let it follow and never vote.")] = False,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Take a node in, new or with a new disk. It learns the log, and becomes a voter once it has caught up.
+
+    A node that venue.toml does not name is written there first, after the pattern of the others.
+    """
+    Config.load(data)
+    config = deployment.enlist(data, name)
+    show_members(group.add(config, name, learner=learner), output)
+
+
+@members_app.command("remove", epilog="Example: sequencer members remove node-2")
+def members_remove(name: str, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Let a node be no member any more; one that leads hands over first. Its files stay."""
+    found = group.remove(Config.load(data), name)
+    deployment.retire(data, name)
+    show_members(found, output)
+
+
+@leader_app.command("show", epilog="Example: sequencer leader show -o json")
+def leader_show(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show who leads, confirmed by a quorum, and how far the log is committed."""
+    config = Config.load(data)
+    index = group.committed_index(config)
+    shown = {"leader": group.members(config).leader, "committed_index": index}
+    if output is Format.JSON:
+        print_json(shown)
+    else:
+        console.print(f"{shown['leader']} leads; entry {index} is committed", highlight=False)
+
+
+@leader_app.command("transfer", epilog="Example: sequencer leader transfer node-2")
+def leader_transfer(name: str, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Hand the lead to a node, within one round of messages; nothing that was submitted is lost."""
+    show_members(group.transfer(Config.load(data), name), output)
+
+
+def show_members(found: MembersAre, output: Format) -> None:
+    """The group as a table, or as JSON."""
+    rows = group.rows(found)
+    if output is Format.JSON:
+        print_json({"version": found.members.version, "committed": found.committed, "members": rows})
+    else:
+        console.print(table("members", ("name", "role", "disk", "behind", "silent_ms", "problem"), rows))
 
 
 @log_app.command("info", epilog="Example: sequencer log info -o json")

@@ -6,7 +6,8 @@
 
 Between two stamps sequenced time moves as the monotonic clock does, and leans towards the wall clock
 by at most SLEW of what passed. A wall clock that is further off than `jump_ns` is not believed: the
-jump is counted for the operator, and sequenced time goes on leaning towards it slowly.
+jump is counted for the operator, and sequenced time goes on leaning towards it slowly. A follower goes
+along with the times that its leader gives, so a new leader's wall clock makes no jump either.
 """
 
 SLEW_PER_MILLE = 5
@@ -31,14 +32,15 @@ class SequencedClock:
         """The latest sequenced time."""
         return self._last_ns
 
-    def follow(self, time_ns: int) -> None:
-        """Take note of an entry that another leader stamped: time never goes back behind it."""
-        self._last_ns = max(self._last_ns, time_ns)
+    def follow(self, time_ns: int, monotonic_ns: int) -> None:
+        """An entry that another leader stamped has come: go on from its time, should this node lead next."""
+        if time_ns > self._last_ns:
+            self._last_ns, self._monotonic_ns = time_ns, monotonic_ns
 
     def stamp(self, wall_ns: int, monotonic_ns: int) -> int:
         """The time of an entry made now."""
         if self._monotonic_ns is None:
-            # The first stamp of a process has nothing to measure by but the log and the wall clock.
+            # Nothing came since this process started: there is only the log and the wall clock to go by.
             self._last_ns = max(self._last_ns, wall_ns)
         else:
             self._last_ns += self._advance(wall_ns, max(0, monotonic_ns - self._monotonic_ns))

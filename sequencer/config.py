@@ -1,7 +1,7 @@
 """One configuration, read and checked once at the edge: `venue.toml` in the data directory.
 
     [venue]      cluster id
-    [[nodes]]    the members of the ordering group, with their endpoints
+    [[nodes]]    the ordering nodes, with their endpoints, and the disks of those who founded the group
     [journal]    segment size and reserve
     [timing]     elections and heartbeats
     [limits]     what a node takes in
@@ -21,6 +21,7 @@ import msgspec
 
 from sequencer.envelope import SENDER_BYTES_MAX
 from sequencer.errors import ConfigError
+from sequencer.members import Member, Members
 
 FILE_NAME = "venue.toml"
 _SOCKET_PATH_BYTES_MAX = 100
@@ -41,13 +42,19 @@ class Venue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of `[[nodes]]`."""
+    """One of `[[nodes]]`. `disk` is the identity that a founder's directory was given, 32 hexadecimal digits.
+
+    Who belongs to the group is told by its log, which begins with the founders; a node that joined later has no
+    `disk` here. A `retired` one was removed from the group: it is neither started nor asked.
+    """
 
     name: str
     ingress: str
     publisher: str
     replayer: str
     peer: str
+    disk: str = ""
+    retired: bool = False
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +109,10 @@ class Config(msgspec.Struct, frozen=True):
     journal: JournalConfig
     timing: TimingConfig
     limits: LimitsConfig
+    founders: Members
+    """The group as its log begins."""
+    written_nodes: tuple[NodeConfig, ...]
+    """The nodes with their endpoints as they stand in the file: what the log tells is the same on every host."""
 
     @classmethod
     def load(cls, data_dir: Path) -> "Config":
@@ -131,13 +142,15 @@ class Config(msgspec.Struct, frozen=True):
         return cls(
             data_dir=base,
             cluster=bytes.fromhex(file.venue.cluster),
-            nodes=tuple(_absolute(node, base) for node in file.nodes),
+            nodes=tuple(_absolute(node, base) for node in file.nodes if not node.retired),
             channels={pattern: tuple(channels) for pattern, channels in file.channels.items()},
             endpoints={key: endpoint_in(base, value) for key, value in file.endpoints.items()},
             processes=file.processes,
             journal=file.journal,
             timing=file.timing,
             limits=file.limits,
+            founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
+            written_nodes=tuple(file.nodes),
         )
 
     def node(self, name: str) -> NodeConfig:
@@ -147,6 +160,23 @@ class Config(msgspec.Struct, frozen=True):
                 return node
         known = ", ".join(node.name for node in self.nodes)
         raise ConfigError(f"there is no node {name!r} in {FILE_NAME}: it has {known}")
+
+    def journal_directory(self, name: str) -> Path:
+        """Where a node keeps its journal."""
+        return self.data_dir / name
+
+    def written(self, name: str) -> NodeConfig:
+        """A node as the file has it. Raises ConfigError."""
+        self.node(name)
+        return next(node for node in self.written_nodes if node.name == name)
+
+    def resolved(self, member: Member) -> NodeConfig:
+        """A member's endpoints: as the file has them, or else as the log tells them."""
+        for node in self.nodes:
+            if node.name == member.name:
+                return node
+        node = NodeConfig(member.name, member.ingress, member.publisher, member.replayer, member.peer)
+        return _absolute(node, self.data_dir)
 
     def endpoint(self, name: str) -> str:
         """The endpoint of this name in `[endpoints]`. Raises ConfigError."""
@@ -206,21 +236,42 @@ def _absolute(node: NodeConfig, base: Path) -> NodeConfig:
         endpoint_in(base, node.publisher),
         endpoint_in(base, node.replayer),
         endpoint_in(base, node.peer),
+        node.disk,
+        node.retired,
+    )
+
+
+def _founder(node: NodeConfig) -> Member:
+    return Member(
+        node.name,
+        bytes.fromhex(node.disk),
+        ingress=node.ingress,
+        publisher=node.publisher,
+        replayer=node.replayer,
+        peer=node.peer,
     )
 
 
 def _problem(file: _File) -> str:
     """What is wrong beyond types, or nothing."""
-    try:
-        cluster = bytes.fromhex(file.venue.cluster)
-    except ValueError:
-        cluster = b""
     names = [node.name for node in file.nodes]
-    if len(cluster) != 16:
+    founders = [node for node in file.nodes if node.disk]
+    if not _is_identity(file.venue.cluster):
         return f"venue.cluster: expected 32 hexadecimal digits, got {file.venue.cluster!r}"
-    if len(names) not in (1, 3, 5) or len(set(names)) != len(names):
-        return f"nodes: expected 1, 3 or 5 nodes of different names, got {names}"
+    if len(set(names)) != len(names):
+        return f"nodes: expected nodes of different names, got {names}"
+    if all(node.retired for node in file.nodes):
+        return "nodes: expected a node that is not retired"
+    if len(founders) not in (1, 3, 5):
+        return f"nodes: expected 1, 3 or 5 founders, which have a `disk`, got {len(founders)}"
+    for node in founders:
+        if not _is_identity(node.disk):
+            return f"nodes.{node.name}.disk: expected 32 hexadecimal digits, got {node.disk!r}"
     return _endpoint_problem(file) or _number_problem(file)
+
+
+def _is_identity(text: str) -> bool:
+    return len(text) == 32 and set(text) <= set("0123456789abcdef")
 
 
 def _endpoint_problem(file: _File) -> str:

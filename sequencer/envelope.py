@@ -40,7 +40,7 @@ Entry header, 144 bytes:
         68    4  batch_count
         72   32  previous        digest of the entry before this one, or zeros
        104   32  batches_digest  SHA-256 over the digests of its batches
-       136    8  reserved        zero
+       136    8  flags           bit 0: it changes the members of the group (see `members`)
 
 An entry's own digest is the SHA-256 of its header: it covers, through `previous` and
 `batches_digest`, everything that came before, at a cost per batch and not per byte.
@@ -85,6 +85,8 @@ _ENTRY = struct.Struct("<4sIII16sQQQQII32s32sQ")
 _ENTRY_BODY = struct.Struct("<II16sQQQQII32s32sQ")
 _HEARTBEAT = struct.Struct("<4sI16sQQQQQ")
 _HASHED_FROM = 36
+_FLAGS_AT = 136
+_CHANGES_MEMBERS = 1
 _STALE = 1
 
 assert _BATCH.size == BATCH_HEADER_BYTES
@@ -139,6 +141,11 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     def digest(self) -> bytes:
         """The digest that the next entry names as `previous`."""
         return entry_digest(self.data)
+
+    @property
+    def changes_members(self) -> bool:
+        """Whether it tells who belongs to the group from here on."""
+        return bool(self.data[_FLAGS_AT] & _CHANGES_MEMBERS)
 
     def batches(self) -> list[Batch]:
         """The batches, in order, each with its first sequence number."""
@@ -236,6 +243,7 @@ def encode_entry(
     first_sequence: int,
     time_ns: int,
     previous: bytes,
+    changes_members: bool = False,
 ) -> Entry:
     """Seal batches as the entry at `index`."""
     parts = [batch.data for batch in batches]
@@ -247,7 +255,7 @@ def encode_entry(
     count = sum([batch.count for batch in batches])
     body = _ENTRY_BODY.pack(
         crc, length, cluster, term, index, first_sequence, time_ns, count, len(batches),
-        previous, digests, 0,
+        previous, digests, _CHANGES_MEMBERS if changes_members else 0,
     )  # fmt: skip
     data = b"".join((ENTRY_MAGIC, zlib.crc32(body).to_bytes(4, "little"), body, *parts))
     return Entry(cluster, term, index, first_sequence, time_ns, count, len(batches), previous, data)
@@ -270,7 +278,7 @@ def decode_entry(data: bytes) -> Entry:
     size = entry_bytes(data)
     (
         _magic, header_crc, payload_crc, _length, cluster, term, index, first, time_ns, count, batches, previous,
-        _digests, _zero,
+        _digests, _flags,
     ) = _ENTRY.unpack_from(data)  # fmt: skip
     view = memoryview(data)
     if len(data) != size:

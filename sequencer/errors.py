@@ -29,6 +29,10 @@ class DiskFullError(JournalError):
     """There is no room for the next segment; intake stops until there is."""
 
 
+class DivergedLogError(JournalError):
+    """A leader's log contradicts what this node holds as committed: one of them is damaged."""
+
+
 class UnreachableError(IslandError):
     """No node, replayer or gateway answered within the time allowed."""
 

@@ -15,24 +15,36 @@ from sequencer.admin import journal_directories
 from sequencer.client import Replay, StopSignal, Subscriber
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, decode_entry
-from sequencer.errors import ConfigError, IslandError
+from sequencer.errors import ConfigError, IslandError, UnreachableError
+from sequencer.group import committed_index
 from sequencer.journal import JournalReader, verify
 from sequencer.process import running
 from sequencer.sockets import context
 
 READ_BYTES = 4 << 20
 POLL_MS = 200
+CONFIRM_S = 1.0
 
 Describe = Callable[[int, memoryview], list[tuple[str, dict[str, Any]]]]
 
 
 def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
-    """All committed entries: through a replayer while the venue runs, from the files when it does not."""
+    """All committed entries: through a replayer while the venue runs, from the files when it does not.
+
+    How far they go is what a quorum says; without one, what the first replayer holds.
+    """
     if any(node.name in running(config.data_dir) for node in config.nodes):
         with context() as made:
-            yield from Replay(config.sources, first_index, context=made)
+            yield from Replay(config.sources, first_index, _confirmed_index(config), context=made)
     else:
         yield from _entries_in_files(config, first_index)
+
+
+def _confirmed_index(config: Config) -> int | None:
+    try:
+        return committed_index(config, CONFIRM_S)
+    except UnreachableError:
+        return None
 
 
 def _entries_in_files(config: Config, first_index: int) -> Iterator[Entry]:

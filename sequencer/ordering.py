@@ -5,19 +5,21 @@
                          +--> answers (refused, not leader)        +--> `owed`: merged until fulfilled
 
 Rules:
-- A batch's digest is checked before it is accepted, and a sender's channels before that.
+- A batch's digest is checked before it is accepted, and a sender's channels before that. Nobody speaks as
+  the sequencer itself.
 - The table of senders follows the raft log entry by entry, in every role.
-- What waits for an entry is dropped with the lead: its senders resend it.
+- What waits for an entry is dropped with the lead: its senders resend it. A leader that hands over lets it wait.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
-from sequencer.envelope import Batch, split_batches, verify
+from sequencer.envelope import CONTROL, Batch, split_batches, verify
 from sequencer.errors import EnvelopeError
+from sequencer.members import SEQUENCER
 from sequencer.protocol import Answer, NotLeader, PositionOf, Refused
-from sequencer.raft import Duties, Message, Persisted, Propose, Raft, Role
+from sequencer.raft import Duties, Event, Propose, Raft, Role
 from sequencer.sessions import Position, Sessions, Verdict
 
 
@@ -78,7 +80,7 @@ class Orderer:
         return PositionOf(sender, at.incarnation, at.number, at.digest)
 
     def _judge(self, batch: Batch, served: Callable[[int], bool]) -> str:
-        if batch.channel and batch.channel not in self._channels(batch.sender):
+        if not self._permits(batch):
             return "not-permitted"
         if not served(batch.channel):
             return "full"
@@ -92,6 +94,11 @@ class Orderer:
         self._waiting.append(batch)
         self._waiting_bytes += len(batch.data)
         return "accepted"
+
+    def _permits(self, batch: Batch) -> bool:
+        if batch.channel == CONTROL:
+            return batch.sender != SEQUENCER
+        return batch.channel in self._channels(batch.sender)
 
     def _unjudge(self, sender: str, before: Position | None) -> None:
         if before is None:
@@ -115,29 +122,24 @@ class Orderer:
 
     def propose(self, now_ms: int, wall_ns: int, monotonic_ns: int) -> None:
         """Make one entry of all that waits."""
+        if self.raft.hands_over:
+            return
         batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._pending.clear()
         if batches and self.is_leader:
-            self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)), batches)
+            self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)))
 
-    def step(
-        self,
-        now_ms: int,
-        event: Message | Persisted | Propose | None = None,
-        proposed: Sequence[Batch] | None = None,
-    ) -> None:
-        """Step the consensus core, and add what it owes to `owed`.
-
-        `proposed` are the batches of the one entry that this step makes, if it makes one: they need not
-        be read out of it again.
-        """
+    def step(self, now_ms: int, event: Event | None = None) -> None:
+        """Step the consensus core, and add what it owes to `owed`."""
         duties = self.raft.step(now_ms, event)
         owed = self.owed
         if duties.truncate_after is not None:
             self._truncate(duties.truncate_after)
         for entry in duties.entries:
-            self.sessions.append(entry.index, entry.batches() if proposed is None else proposed)
-            self.clock.follow(entry.time_ns)
+            # What was proposed need not be read out of its entry again.
+            batches = event.batches if isinstance(event, Propose) else entry.batches()
+            self.sessions.append(entry.index, batches)
+            self.clock.follow(entry.time_ns, now_ms * 1_000_000)
         if duties.committed:
             self.sessions.commit(duties.committed[-1].index)
         owed.ballot = duties.ballot or owed.ballot
@@ -145,6 +147,8 @@ class Orderer:
         owed.entries += duties.entries
         owed.replies += duties.replies
         owed.committed += duties.committed
+        owed.notices += duties.notices
+        owed.reads += duties.reads
         if not self.is_leader and self._waiting:
             self._waiting, self._waiting_bytes = [], 0
             self._pending.clear()

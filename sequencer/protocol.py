@@ -9,6 +9,8 @@ node does not answer an accepted batch: its sender sees it in the stream.
 
 import msgspec
 
+from sequencer.members import Members
+
 
 class AskPosition(msgspec.Struct, array_like=True, tag=1, frozen=True):
     """How far is this sender?"""
@@ -64,6 +66,56 @@ class NodeStatus(msgspec.Struct, array_like=True, tag=7, frozen=True):
     sessions: dict[str, tuple[int, int]]
 
 
+class AskMembers(msgspec.Struct, array_like=True, tag=8, frozen=True):
+    """Who belongs to the group?"""
+
+
+class MembersAre(msgspec.Struct, array_like=True, tag=9, frozen=True):
+    """The group as this node's log tells it, whether that is committed, and who leads (empty: unknown).
+
+    `disk` is that of the node that answers. `strangers` speak under a member's name from another disk. A
+    leader also tells of each other member how far it holds the log, and for how many ms it has been silent.
+    """
+
+    members: Members
+    committed: bool
+    leader: str
+    node: str
+    disk: bytes
+    strangers: list[str]
+    last_index: int
+    others: dict[str, tuple[int, int]]
+
+
+class AskChange(msgspec.Struct, array_like=True, tag=10, frozen=True):
+    """Let the group be this from now on: the group that is, with one member changed, and the next version."""
+
+    members: Members
+
+
+class AskTransfer(msgspec.Struct, array_like=True, tag=11, frozen=True):
+    """Hand the lead to this node."""
+
+    to: str
+
+
+class Outcome(msgspec.Struct, array_like=True, tag=12, frozen=True):
+    """Whether what was asked for was begun, and if not, why."""
+
+    begun: bool
+    why: str
+
+
+class AskCommitted(msgspec.Struct, array_like=True, tag=13, frozen=True):
+    """How far is the log committed, now or later? The leader answers, once a quorum has confirmed its lead."""
+
+
+class CommittedIs(msgspec.Struct, array_like=True, tag=14, frozen=True):
+    """The committed index; -1: this node lost the lead meanwhile, ask again."""
+
+    index: int
+
+
 class Fetch(msgspec.Struct, array_like=True, tag=20, frozen=True):
     """Send committed entries from this index on, about so many bytes."""
 
@@ -78,8 +130,8 @@ class Fetched(msgspec.Struct, array_like=True, tag=21, frozen=True):
     high_water: int
 
 
-Question = AskPosition | Report | AskStatus
-Answer = PositionOf | Refused | NotLeader | NodeStatus
+Question = AskPosition | Report | AskStatus | AskMembers | AskChange | AskTransfer | AskCommitted
+Answer = PositionOf | Refused | NotLeader | NodeStatus | MembersAre | Outcome | CommittedIs
 
 ENCODER = msgspec.msgpack.Encoder()
 QUESTIONS: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)

@@ -4,6 +4,8 @@ PUB drops for a subscriber that does not keep up, by design: no back-pressure co
 find the gap by number and ask a replayer.
 """
 
+from collections.abc import Callable
+
 import zmq
 
 from sequencer.envelope import Entry, Heartbeat, encode_heartbeat
@@ -29,11 +31,11 @@ class Publisher:
         """Send one committed entry."""
         self._socket.send(entry.data)
 
-    def beat(self, now_ms: int, beat: Heartbeat) -> None:
+    def beat(self, now_ms: int, beat: Callable[[], Heartbeat]) -> None:
         """Send a heartbeat when one is due."""
         if now_ms - self._sent_ms >= self._heartbeat_ms:
             self._sent_ms = now_ms
-            self._socket.send(encode_heartbeat(beat))
+            self._socket.send(encode_heartbeat(beat()))
 
     def close(self) -> None:
         """Close the socket."""

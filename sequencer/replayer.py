@@ -7,14 +7,15 @@ A reader asks for one range at a time, so what is queued for it is bounded; a sl
 nobody, and nobody for it. The node does not notice.
 """
 
+from pathlib import Path
+
 import zmq
 
 from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.envelope import HEARTBEAT_MAGIC, decode_heartbeat
 from sequencer.errors import JournalError
-from sequencer.journal import JournalReader
-from sequencer.node import journal_directory
+from sequencer.journal import LOCAL_DISK, Disk, JournalReader
 from sequencer.protocol import ENCODER, FETCHES, Fetched
 from sequencer.sockets import bind, tune
 
@@ -35,16 +36,47 @@ def run(config: Config, name: str, stop: StopSignal) -> None:
         context.destroy(linger=0)
 
 
+class CommittedLog:
+    """What may be served of a node's journal: what the node published, or noted in its journal as committed."""
+
+    def __init__(self, directory: Path, cluster: bytes, *, disk: Disk = LOCAL_DISK) -> None:
+        self.high_water = -1
+        """Index of the last committed entry known, -1 before the node has been heard."""
+        self._directory = directory
+        self._cluster = cluster
+        self._disk = disk
+        self._reader: JournalReader | None = None
+
+    def hear(self, index: int) -> None:
+        """The node has published up to this index."""
+        self.high_water = max(self.high_water, index)
+
+    def read(self, first_index: int, bytes_max: int) -> list[bytes]:
+        """Encoded entries from an index on, none where there is nothing to be served yet. Raises JournalError."""
+        if self._reader is None:
+            try:
+                self._reader = JournalReader(self._directory, self._cluster, disk=self._disk)
+            except JournalError:
+                return []  # the node has not created it yet
+        if self.high_water >= 0:
+            self._reader.refresh()
+            self.high_water = max(self.high_water, self._reader.commit_index)
+        if not 0 < first_index <= self.high_water:
+            return []
+        return self._reader.read(first_index, self.high_water, bytes_max)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._reader is not None:
+            self._reader.close()
+
+
 class Replayer:
-    """A reader of the journal behind a socket."""
+    """A committed log behind a socket."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         node = config.node(name)
-        self.high_water = -1
-        """Index of the last committed entry known, -1 before the node has been heard."""
-        self._config = config
-        self._directory = journal_directory(config, name)
-        self._reader: JournalReader | None = None
+        self._log = CommittedLog(config.journal_directory(name), config.cluster)
         self._requests = tune(context.socket(zmq.ROUTER))
         bind(self._requests, node.replayer, f"nodes.{name}.replayer")
         self._stream = tune(context.socket(zmq.SUB))
@@ -66,8 +98,7 @@ class Replayer:
         """Let go of sockets and files."""
         self._requests.close(linger=0)
         self._stream.close(linger=0)
-        if self._reader is not None:
-            self._reader.close()
+        self._log.close()
 
     def _watch_high_water(self) -> None:
         while True:
@@ -75,7 +106,7 @@ class Replayer:
                 data = self._stream.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self.high_water = max(self.high_water, decode_heartbeat(data).index)
+            self._log.hear(decode_heartbeat(data).index)
 
     def _serve(self) -> None:
         for _ in range(TURN_REQUESTS):
@@ -86,22 +117,9 @@ class Replayer:
                 return
             except (ValueError, RecursionError):
                 continue  # not our protocol
-            entries = self._read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
-            head = ENCODER.encode(Fetched(fetch.first_index, self.high_water))
+            entries = self._log.read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
+            head = ENCODER.encode(Fetched(fetch.first_index, self._log.high_water))
             try:
                 self._requests.send_multipart([identity, head, b"".join(entries)], zmq.NOBLOCK)
             except zmq.Again:
                 continue  # its queue is full: it asks again
-
-    def _read(self, first_index: int, bytes_max: int) -> list[bytes]:
-        if self._reader is None:
-            try:
-                self._reader = JournalReader(self._directory, self._config.cluster)
-            except JournalError:
-                return []  # the node has not created it yet
-        if self.high_water >= 0:
-            self._reader.refresh()
-            self.high_water = max(self.high_water, self._reader.commit_index)
-        if not 0 < first_index <= self.high_water:
-            return []
-        return self._reader.read(first_index, self.high_water, bytes_max)

@@ -5,6 +5,7 @@
 
 Rules:
 - A process that ends is started again, after a pause that doubles while it keeps ending.
+- When venue.toml changes, who is new in it is started, and who is gone from it is stopped.
 - Stopping goes backwards: who submits goes before who orders. Nobody is killed who stops in time.
 - The supervisor holds no state: when it is killed, the venue trades on, and `down` finds the rest.
 """
@@ -19,8 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from sequencer.config import Config
-from sequencer.errors import RunningError
+from sequencer.config import FILE_NAME, Config
+from sequencer.errors import ConfigError, RunningError
 from sequencer.process import running
 
 NAME = "supervisor"
@@ -34,6 +35,8 @@ STOP_S = 10.0
 class _Child(msgspec.Struct):
     name: str
     command: list[str]
+    listed: bool = True
+    """Whether venue.toml names it."""
     process: "subprocess.Popen[bytes] | None" = None
     started_s: float = 0.0
     pause_s: float = PAUSE_S
@@ -45,7 +48,10 @@ class Supervisor:
     """The children of one `sequencer up`."""
 
     def __init__(self, config: Config) -> None:
+        self.config = config
+        """venue.toml as it was last read."""
         self._data_dir = config.data_dir
+        self._read_ns = _changed_ns(config.data_dir)
         self._children = [_Child(name, command) for name, command in commands(config)]
         self._logs = config.data_dir / "logs"
 
@@ -63,7 +69,8 @@ class Supervisor:
             self._launch(child)
 
     def tend(self) -> None:
-        """Start again what has ended. Call it a few times a second."""
+        """Start again what has ended, and follow venue.toml. Call it a few times a second."""
+        self._follow_config()
         now_s = time.monotonic()
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
@@ -73,6 +80,25 @@ class Supervisor:
             if child.process is None and now_s >= child.due_s:
                 self._launch(child)
 
+    def _follow_config(self) -> None:
+        changed_ns = _changed_ns(self._data_dir)
+        if changed_ns == self._read_ns:
+            return
+        self._read_ns = changed_ns
+        try:
+            self.config = Config.load(self._data_dir)
+        except ConfigError:
+            return  # being edited, or wrong: what runs goes on as it is
+        wanted = dict(commands(self.config))
+        named = {child.name for child in self._children}
+        for child in [child for child in self._children if child.listed and child.name not in wanted]:
+            self._children.remove(child)
+            if child.process is not None:
+                child.process.terminate()
+        for name, command in wanted.items():
+            if name not in named:
+                self._children.append(_Child(name, command))
+
     @property
     def restarts(self) -> dict[str, int]:
         """How often each child was started again."""
@@ -80,7 +106,7 @@ class Supervisor:
 
     def add(self, name: str, command: list[str]) -> None:
         """Start one more child, that is not in the configuration."""
-        child = _Child(name, command)
+        child = _Child(name, command, listed=False)
         self._children.append(child)
         self._launch(child)
 
@@ -141,6 +167,13 @@ def stop_all(data_dir: Path, patience_s: float = 2 * STOP_S) -> dict[str, int]:
     for pid in running(data_dir).values():
         _ask(pid, signal.SIGKILL)
     return found
+
+
+def _changed_ns(data_dir: Path) -> int:
+    try:
+        return (data_dir / FILE_NAME).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _until_gone(data_dir: Path, names: set[str], patience_s: float) -> None:

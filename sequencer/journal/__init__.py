@@ -14,7 +14,7 @@
 Nothing here knows of consensus, of sequence numbers or of what a batch says.
 """
 
-from sequencer.journal.ballot import Ballot
+from sequencer.journal.ballot import Ballot, BallotBox
 from sequencer.journal.disk import LOCAL_DISK, Disk, LocalDisk
 from sequencer.journal.format import group_span_bytes
 from sequencer.journal.journal import SEGMENT_BYTES, Journal, Recovered
@@ -25,6 +25,7 @@ __all__ = [
     "LOCAL_DISK",
     "SEGMENT_BYTES",
     "Ballot",
+    "BallotBox",
     "Disk",
     "Journal",
     "JournalReader",

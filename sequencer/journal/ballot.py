@@ -1,90 +1,174 @@
-"""What a node must never forget besides its log: its term, its vote, and who it is.
+"""What a node must never forget besides its log: its term, its vote, and which disk it is.
 
-A file of 96 bytes beside the segments, replaced as a whole. All integers are little-endian.
+    ballot   | slot 0: serial 4, term 7 | slot 1: serial 5, term 8 |      the higher serial counts
+             0                         512                        1024
+
+Two sectors, made whole before the file has its name. A save writes the older one in place, so that it needs
+no room, and no name changes. All integers are little-endian; a slot:
 
     offset size field
-         0    4  magic      b"ISV1"
-         4    4  crc        CRC-32 of what follows
-         8   16  cluster
-        24    8  term
-        32   24  node       ASCII, zero-padded
-        56   24  voted_for  ASCII, zero-padded; zeros for nobody
-        80   16  reserved   zero
+         0    4  magic      b"ISV2"
+         4    4  crc        CRC-32 of the sector after this field
+         8    8  serial     how many saves there were
+        16   16  cluster
+        32   16  disk       identity, drawn once when the file was made
+        48   24  node       ASCII, zero-padded
+        72    8  term
+        80   24  voted_for  ASCII, zero-padded; zeros for nobody
+       104  408  reserved   zero
+
+A sector is written whole or not at all, so both slots are always valid. One that is not has rotted: the
+node may have voted and cannot tell, and must not go on.
 """
 
+import os
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from sequencer.errors import ConfigError, CorruptJournalError, JournalError
-from sequencer.journal.disk import LOCAL_DISK, Disk, replace_file
+from sequencer.journal.disk import LOCAL_DISK, Disk, write_whole
+from sequencer.journal.format import SECTOR_BYTES
 
 BALLOT_NAME: Final = "ballot"
 NODE_NAME_BYTES_MAX: Final = 24
-_MAGIC = b"ISV1"
-_BODY = struct.Struct("<16sQ24s24s16x")
+IDENTITY_BYTES: Final = 16
+SLOTS: Final = 2
+_MAGIC = b"ISV2"
+_BODY = struct.Struct("<Q16s16s24sQ24s")
 _CRC_FROM = 8
-BALLOT_BYTES: Final = _CRC_FROM + _BODY.size
 
 
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """A node's term and its vote in it (None: not given). `cluster` is 16 bytes."""
+class Ballot(NamedTuple):
+    """A node's term and its vote in it (None: not given)."""
 
     term: int
     voted_for: str | None
-    node: str
+
+
+class _Slot(NamedTuple):
+    serial: int
     cluster: bytes
+    disk: bytes
+    node: str
+    ballot: Ballot
 
-    def save(self, directory: Path | str, *, disk: Disk = LOCAL_DISK) -> None:
-        """Make it durable. A crash before this returns leaves this ballot or the old one.
 
-        Raises JournalError; then a node must stop, and neither vote nor speak in this term.
-        """
-        try:
-            replace_file(disk, Path(directory) / BALLOT_NAME, self.encode())
-        except OSError as error:
-            raise JournalError(f"cannot save the ballot in {directory}: {error}; the node must stop") from error
+class BallotBox:
+    """The open ballot file of one node; made by `create` or `open`."""
+
+    def __init__(self, path: Path, fd: int, slot: _Slot, disk: Disk) -> None:
+        self._path = path
+        self._fd = fd
+        self._slot = slot
+        self._disk = disk
 
     @classmethod
-    def load(cls, directory: Path | str, node: str, cluster: bytes, *, disk: Disk = LOCAL_DISK) -> Self | None:
-        """The saved ballot, or None where none was ever saved.
+    def create(
+        cls,
+        directory: Path | str,
+        node: str,
+        cluster: bytes,
+        *,
+        salt: Callable[[int], bytes] = os.urandom,
+        disk: Disk = LOCAL_DISK,
+    ) -> Self:
+        """A box with an identity that `salt(16)` draws, term 0 and no vote; the directory is made if need be.
+
+        Raises ConfigError if there is one, JournalError if it cannot be made.
+        """
+        path = Path(directory) / BALLOT_NAME
+        slot = _Slot(1, cluster, salt(IDENTITY_BYTES), node, Ballot(0, None))
+        try:
+            disk.make_directory(path.parent)
+            if BALLOT_NAME in disk.names(path.parent):
+                raise ConfigError(f"{path.parent} is a node's directory already: choose another, or remove it")
+            temporary = path.with_suffix(".tmp")
+            fd = disk.create(temporary)
+            write_whole(disk, fd, [encode_slot(slot._replace(serial=0)), encode_slot(slot)], 0)
+            disk.sync(fd)
+            disk.rename(temporary, path)
+            disk.sync_directory(path.parent)
+        except OSError as error:
+            raise JournalError(f"cannot make {path}: {error.strerror or error}") from error
+        return cls(path, fd, slot, disk)
+
+    @classmethod
+    def open(cls, directory: Path | str, node: str, cluster: bytes, *, disk: Disk = LOCAL_DISK) -> Self | None:
+        """The box in a directory, or None where none was ever made.
 
         Raises ConfigError if the directory is another node's or another cluster's, CorruptJournalError if
         the file is damaged, JournalError if it cannot be read.
         """
         path = Path(directory) / BALLOT_NAME
         try:
-            fd = disk.open(path)
+            fd = disk.open(path, writable=True)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise JournalError(f"cannot read {path}: {error}") from error
+            raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
         try:
-            ballot = cls.decode(disk.pread(fd, BALLOT_BYTES + 1, 0), str(path))
-        finally:
+            data = disk.pread(fd, SLOTS * SECTOR_BYTES, 0)
+            slot = max(decode_slot(data[at : at + SECTOR_BYTES], f"{path} offset {at}") for at in (0, SECTOR_BYTES))
+            _check_owner(slot, node, cluster, path.parent)
+        except OSError as error:
             disk.close(fd)
-        _check_owner(ballot, node, cluster, path.parent)
-        return ballot
+            raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
+        except BaseException:
+            disk.close(fd)
+            raise
+        return cls(path, fd, slot, disk)
 
-    def encode(self) -> bytes:
-        """The bytes of the file."""
-        body = _BODY.pack(self.cluster, self.term, _pad(self.node), _pad(self.voted_for or ""))
-        return _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
+    @property
+    def identity(self) -> bytes:
+        """Which disk this is, 16 bytes."""
+        return self._slot.disk
 
-    @classmethod
-    def decode(cls, data: bytes, name: str) -> Self:
-        """Read the file called `name`. Raises CorruptJournalError."""
-        crc = int.from_bytes(data[4:_CRC_FROM], "little")
-        if len(data) != BALLOT_BYTES or data[:4] != _MAGIC or zlib.crc32(data[_CRC_FROM:]) != crc:
-            raise CorruptJournalError(
-                f"{name} is not a whole ballot of {BALLOT_BYTES} bytes that matches its checksum: this node may "
-                "have voted and cannot tell; restore the file, or replace the node by a new one"
-            )
-        cluster, term, node, voted_for = _BODY.unpack_from(data, _CRC_FROM)
-        return cls(term, voted_for.rstrip(b"\0").decode("ascii") or None, node.rstrip(b"\0").decode("ascii"), cluster)
+    @property
+    def ballot(self) -> Ballot:
+        """The last one that was saved."""
+        return self._slot.ballot
+
+    def save(self, ballot: Ballot) -> None:
+        """Make it durable. A crash before this returns leaves this ballot or the one before.
+
+        Raises JournalError; then a node must stop, and neither vote nor speak in this term.
+        """
+        slot = self._slot._replace(serial=self._slot.serial + 1, ballot=ballot)
+        try:
+            write_whole(self._disk, self._fd, [encode_slot(slot)], slot.serial % SLOTS * SECTOR_BYTES)
+            self._disk.sync(self._fd)
+        except OSError as error:
+            raise JournalError(f"cannot save the ballot in {self._path}: {error}; the node must stop") from error
+        self._slot = slot
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._disk.close(self._fd)
+
+
+def encode_slot(slot: _Slot) -> bytes:
+    """One sector."""
+    ballot = slot.ballot
+    body = _BODY.pack(
+        slot.serial, slot.cluster, slot.disk, _pad(slot.node), ballot.term, _pad(ballot.voted_for or "")
+    ).ljust(SECTOR_BYTES - _CRC_FROM, b"\0")
+    return _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def decode_slot(sector: bytes, place: str) -> _Slot:
+    """Read the slot at a place. Raises CorruptJournalError."""
+    crc = int.from_bytes(sector[4:_CRC_FROM], "little")
+    if len(sector) != SECTOR_BYTES or sector[:4] != _MAGIC or zlib.crc32(sector[_CRC_FROM:]) != crc:
+        raise CorruptJournalError(
+            f"{place}: a ballot does not match its checksum: this node may have voted and cannot tell; restore the "
+            "file from a copy that is as new, or replace the node: empty its directory and `sequencer members add` it"
+        )
+    serial, cluster, disk, node, term, voted_for = _BODY.unpack_from(sector, _CRC_FROM)
+    ballot = Ballot(term, voted_for.rstrip(b"\0").decode("ascii") or None)
+    return _Slot(serial, cluster, disk, node.rstrip(b"\0").decode("ascii"), ballot)
 
 
 def _pad(name: str) -> bytes:
@@ -93,14 +177,14 @@ def _pad(name: str) -> bytes:
     return raw.ljust(NODE_NAME_BYTES_MAX, b"\0")
 
 
-def _check_owner(ballot: Ballot, node: str, cluster: bytes, directory: Path) -> None:
-    if ballot.cluster != cluster:
+def _check_owner(slot: _Slot, node: str, cluster: bytes, directory: Path) -> None:
+    if slot.cluster != cluster:
         raise ConfigError(
-            f"{directory} belongs to cluster {ballot.cluster.hex()}, the configuration says {cluster.hex()}: "
+            f"{directory} belongs to cluster {slot.cluster.hex()}, the configuration says {cluster.hex()}: "
             "give this node its own directory"
         )
-    if ballot.node != node:
+    if slot.node != node:
         raise ConfigError(
-            f"{directory} belongs to node {ballot.node!r}, the configuration says {node!r}: "
+            f"{directory} belongs to node {slot.node!r}, the configuration says {node!r}: "
             "give this node its own directory"
         )

@@ -26,7 +26,6 @@ class Extent:
         self.next_index = header.first_index
         self.next_group = header.first_group
         self.commit_index = header.commit_index
-        self.suspect = header.suspect
         self._sealed_end: int | None = None
         self._mark_indexes: list[int] = []
         self._mark_offsets: list[int] = []
@@ -57,7 +56,6 @@ class Extent:
             self._mark_indexes.append(group.first_index)
         self.next_group = group.number + 1
         self.commit_index = max(self.commit_index, group.commit_index)
-        self.suspect = group.suspect
         self.end = group.end
         self.next_index = group.first_index + group.entry_count
 

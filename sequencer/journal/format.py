@@ -15,7 +15,7 @@ Segment header, 512 bytes:
          0    4  magic          b"ISJL"
          4    4  version        of the whole format; a newer one is refused
          8    4  crc            CRC-32 of the sector after this field
-        12    4  flags          bit 0: opened by a node that was suspect
+        12    4  reserved       zero
         16   16  cluster        id of the group of nodes
         32    8  salt           random, new for every segment
         40    8  number         1, 2, 3, ...
@@ -39,8 +39,7 @@ Group header, 64 bytes:
         44    4  payload_bytes   of all its entries
         48    4  payload_crc     CRC-32 of all its entries, salted
         52    4  sparse_sectors  its sectors that hold at most one bit that is set
-        56    4  flags           bit 0: written by a node that was suspect
-        60    4  reserved        zero
+        56    8  reserved        zero
 
 Salted: the checksum starts from a value made of the segment's salt and number. So a block of another
 file, or of the same file at another offset, never passes for a group.
@@ -70,7 +69,6 @@ BLANK_SECTOR: Final = bytes(SECTOR_BYTES)
 REPAIR: Final = "nothing was changed: repair this node from a peer, or restore the directory from a backup"
 """What an operator can do about damage; ends every message that reports it."""
 
-_SUSPECT = 1
 _SEGMENT = struct.Struct("<4sIII16s8sQQQQQQ")
 _SEGMENT_CRC_FROM = 12
 _GROUP = struct.Struct("<4sIQQQQIIIIII")
@@ -94,7 +92,6 @@ class SegmentHeader:
     first_group: int
     previous_end: int
     commit_index: int
-    suspect: bool = False
 
     @property
     def name(self) -> str:
@@ -118,7 +115,6 @@ class GroupHeader(NamedTuple):
     payload_bytes: int
     payload_crc: int
     sparse_sectors: int
-    suspect: bool
 
     @property
     def last_index(self) -> int:
@@ -160,7 +156,7 @@ def group_span_bytes(payload_bytes: int) -> int:
 def encode_segment_header(header: SegmentHeader) -> bytes:
     """The first sector of a segment."""
     packed = _SEGMENT.pack(
-        SEGMENT_MAGIC, FORMAT_VERSION, 0, _SUSPECT if header.suspect else 0, header.cluster, header.salt,
+        SEGMENT_MAGIC, FORMAT_VERSION, 0, 0, header.cluster, header.salt,
         header.number, header.segment_bytes, header.first_index, header.first_group, header.previous_end,
         header.commit_index,
     )  # fmt: skip
@@ -179,7 +175,7 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
             f"{name} offset 0: a segment begins with {SEGMENT_MAGIC!r}, got {sector[:4]!r}; {REPAIR}"
         )
     (
-        _magic, version, crc, flags, cluster, salt, number, segment_bytes, first_index, first_group,
+        _magic, version, crc, _zero, cluster, salt, number, segment_bytes, first_index, first_group,
         previous_end, commit_index,
     ) = _SEGMENT.unpack_from(sector)  # fmt: skip
     if version != FORMAT_VERSION:
@@ -190,8 +186,7 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
     if zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:SECTOR_BYTES]) != crc:
         raise CorruptJournalError(f"{name} offset 0: the segment header does not match its checksum; {REPAIR}")
     return SegmentHeader(
-        cluster, salt, number, segment_bytes, first_index, first_group, previous_end, commit_index,
-        bool(flags & _SUSPECT),
+        cluster, salt, number, segment_bytes, first_index, first_group, previous_end, commit_index
     )  # fmt: skip
 
 
@@ -199,7 +194,7 @@ def encode_group_header(group: GroupHeader, seed: int) -> bytes:
     """The 64 bytes before a group's entries; `seed` is the segment's."""
     body = _GROUP_BODY.pack(
         group.number, group.offset, group.first_index, group.commit_index, group.entry_count, group.payload_bytes,
-        group.payload_crc, group.sparse_sectors, _SUSPECT if group.suspect else 0, 0,
+        group.payload_crc, group.sparse_sectors, 0, 0,
     )  # fmt: skip
     return GROUP_MAGIC + zlib.crc32(body, seed).to_bytes(4, "little") + body
 
@@ -210,15 +205,14 @@ def decode_group_header(data: bytes | memoryview, at: int, seed: int, offset: in
         return None
     (
         magic, crc, number, own_offset, first_index, commit_index, entry_count, payload_bytes, payload_crc,
-        sparse_sectors, flags, _zero,
+        sparse_sectors, _zero, _zero_too,
     ) = _GROUP.unpack_from(data, at)  # fmt: skip
     if magic != GROUP_MAGIC or own_offset != offset:
         return None
     if zlib.crc32(data[at + _GROUP_CRC_FROM : at + GROUP_HEADER_BYTES], seed) != crc:
         return None
     return GroupHeader(
-        number, offset, first_index, commit_index, entry_count, payload_bytes, payload_crc, sparse_sectors,
-        bool(flags & _SUSPECT),
+        number, offset, first_index, commit_index, entry_count, payload_bytes, payload_crc, sparse_sectors
     )  # fmt: skip
 
 

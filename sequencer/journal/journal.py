@@ -13,7 +13,8 @@ Rules that it keeps:
   has changed: the same call works once there is room.
 - What was written is never written over: a tail is dropped by a new segment that overrides it, after
   a copy of it has been set aside.
-- What recovery calls suspect is kept, and the journal stays suspect until it is told otherwise.
+- What is damaged is kept, and the journal stays suspect until it is told that the place is covered again:
+  see `salvage` and `suspicion`.
 
 It knows of an entry its header's size, index and term, and nothing else of the consensus.
 """
@@ -32,6 +33,7 @@ from sequencer.journal.disk import LOCAL_DISK, Disk, write_whole
 from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
     CLUSTER_BYTES,
+    REPAIR,
     SALT_BYTES,
     SECTOR_BYTES,
     GroupHeader,
@@ -40,11 +42,14 @@ from sequencer.journal.format import (
     group_span_bytes,
     payload_crc,
     round_to_sectors,
+    segment_number,
 )
-from sequencer.journal.loading import read_headers, read_segment
+from sequencer.journal.loading import read_header, read_headers, read_segment
 from sequencer.journal.recovery import Ending, Recovery, recover
+from sequencer.journal.salvage import salvage
 from sequencer.journal.segment import SegmentWriter, fill_with_zeros
 from sequencer.journal.spare import Spare
+from sequencer.journal.suspicion import UNKNOWN_INDEX, forget_suspicion, read_suspicion, remember_suspicion
 
 SEGMENT_BYTES: Final = 64 << 20
 _LOCK_NAME = "lock"
@@ -76,7 +81,8 @@ class Journal:
 
     Made by `open`. `first_index`, `last_index` and `last_term` describe what it holds durably (0 for
     none), `commit_index` the highest that was given to it. While `suspect`, entries that this node may
-    have acknowledged can be missing: it must not vote or acknowledge, and a group of one must not start.
+    have acknowledged can be missing, up to `suspect_index`: it must not vote or acknowledge, and a group
+    of one must not start.
     """
 
     def __init__(self, directory: Path, cluster: bytes, salt: Callable[[int], bytes], spare: Spare, disk: Disk) -> None:
@@ -86,7 +92,7 @@ class Journal:
         self.last_index = 0
         self.last_term = 0
         self.commit_index = 0
-        self.suspect = False
+        self.suspect_index = 0
         self._salt = salt
         self._disk = disk
         self._spare = spare
@@ -108,9 +114,13 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         salt: Callable[[int], bytes] = os.urandom,
         disk: Disk = LOCAL_DISK,
+        keep_damaged: bool = False,
+        must_exist: bool = False,
     ) -> Self:
         """Open or make the journal of a node of `cluster` (16 bytes), and recover it; see `recovered`.
 
+        With `keep_damaged`, damage makes it suspect instead of being raised: it holds what is whole before the
+        damage. With `must_exist`, a journal that is not there counts as damaged.
         `salt(n)` gives n random bytes. Raises RunningError if another process has it open, JournalError
         if the directory cannot be used or belongs to another cluster or a newer format, DiskFullError
         if there is no room for a first segment, CorruptJournalError if durable entries are damaged.
@@ -122,7 +132,7 @@ class Journal:
         try:
             disk.make_directory(path)
             journal._lock = disk.lock(path / _LOCK_NAME)
-            journal._recover()
+            journal._recover(keep_damaged=keep_damaged, must_exist=must_exist)
         except OSError as error:
             journal.close()
             journal._raise_unopened(error)
@@ -130,6 +140,11 @@ class Journal:
             journal.close()
             raise
         return journal
+
+    @property
+    def suspect(self) -> bool:
+        """Whether entries that were acknowledged may be missing."""
+        return self.suspect_index > 0
 
     @property
     def first_index(self) -> int:
@@ -152,7 +167,7 @@ class Journal:
         segment, extent = self._segment_for(group_span_bytes(payload_bytes), commit_index)
         group = GroupHeader(
             self._next_group, segment.tail, entries[0].index, commit_index, len(parts), payload_bytes,
-            payload_crc(parts, segment.seed), count_sparse_sectors(parts), self.suspect,
+            payload_crc(parts, segment.seed), count_sparse_sectors(parts),
         )  # fmt: skip
         try:
             segment.append(group, parts)
@@ -221,9 +236,18 @@ class Journal:
         return self._spare.failed
 
     def clear_suspect(self) -> None:
-        """The caller vouches that the log again covers all that this node may have acknowledged."""
+        """The caller vouches that the log again covers all that this node may have acknowledged.
+
+        Raises DiskFullError, and stays suspect, where there is no room to go on behind the damage.
+        """
         self._check_usable()
-        self.suspect = False
+        if self._is_tail_kept:
+            self._open_segment(self.last_index + 1, 0, self.commit_index)
+        try:
+            forget_suspicion(self._disk, self.directory)
+        except OSError as error:
+            self._fail("clearing the suspicion failed", error)
+        self.suspect_index = 0
 
     def close(self) -> None:
         """Let go of the directory. Raises JournalError if that fails, but not for what failed before."""
@@ -242,37 +266,89 @@ class Journal:
 
     # --- recovery --------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
+    def _recover(self, *, keep_damaged: bool, must_exist: bool) -> None:
         names = self._disk.names(self.directory)
         for name in names:
             if name.endswith(".tmp"):
                 self._disk.remove(self.directory / name)
+        self.suspect_index = read_suspicion(self._disk, self.directory)
+        try:
+            headers = self._read_headers(must_exist=must_exist)
+            if headers:
+                self._take_over(recover(headers, self._load), keep_damaged=keep_damaged)
+            else:
+                self._open_segment(1, 0, 0)
+        except CorruptJournalError as damage:
+            if not keep_damaged:
+                raise
+            self._take_what_is_whole(damage)
+
+    def _read_headers(self, *, must_exist: bool) -> list[SegmentHeader]:
         headers = read_headers(self._disk, self.directory, self.cluster)
-        if not headers:
-            self._open_segment(1, 0, 0)
-            return
-        recovery = recover(headers, lambda header: read_segment(self._disk, self.directory, header))
+        if must_exist and not headers:
+            raise CorruptJournalError(f"the journal in {self.directory} is gone: it holds no segment; {REPAIR}")
+        return headers
+
+    def _load(self, header: SegmentHeader) -> bytes:
+        return read_segment(self._disk, self.directory, header)
+
+    def _take_over(self, recovery: Recovery, *, keep_damaged: bool) -> None:
+        """Go on from what was found. What is whole may not be durable yet: that is made good first."""
+        tail = recovery.tail
         for extent in recovery.extents:
             self._catalog.add(extent)
-        self._take_over(recovery)
-
-    def _take_over(self, recovery: Recovery) -> None:
-        """Go on from what was found. What is whole may not be durable yet: that is made good first."""
-        extent, tail = recovery.extents[-1], recovery.tail
-        fd = self._disk.open(self.directory / extent.header.name, writable=True)
-        self._segment = SegmentWriter(self._disk, fd, extent.header, tail.offset)
-        self._extent = extent
+        fd = self._go_on_behind(recovery.extents[-1], tail.offset, keep_tail=tail.ending is Ending.SUSPECT)
         if tail.ending is Ending.TORN:
             fill_with_zeros(self._disk, fd, tail.offset, tail.dirty_end)
         self._disk.sync(fd)
         self._disk.sync_directory(self.directory)
-        self._is_tail_kept = tail.ending is Ending.SUSPECT
+        if tail.ending is Ending.SUSPECT:
+            self._suspect(tail.indexes[1] if tail.indexes else UNKNOWN_INDEX, durably=keep_damaged)
+        self._describe(describe(recovery))
+
+    def _take_what_is_whole(self, damage: CorruptJournalError) -> None:
+        """Keep what comes before the damage; first of all, never forget that there was more."""
+        numbers = sorted(filter(None, map(segment_number, self._disk.names(self.directory))))
+        found = salvage(numbers, lambda name: read_header(self._disk, self.directory / name), self._load)
+        self._suspect(found.suspect_index, durably=True)
+        self._disk.make_directory(self.directory / _ASIDE_NAME)
+        for name in reversed(found.aside):
+            self._disk.rename(self.directory / name, self._free_aside_path(name))
+            self._disk.sync_directory(self.directory)
+        self._catalog = Catalog(self._disk, self.directory)
+        for extent in found.extents:
+            self._catalog.add(extent)
+        if found.extents:
+            fd = self._go_on_behind(found.extents[-1], found.extents[-1].end, keep_tail=True)
+            self._disk.sync(fd)
+        else:
+            self._open_segment(1, 0, 0)
+        self._describe(Recovered(notes=(str(damage), f"set aside: {', '.join(found.aside) or 'no segment'}")))
+
+    def _free_aside_path(self, name: str) -> Path:
+        taken = self._disk.names(self.directory / _ASIDE_NAME)
+        count = sum(other.startswith(name) for other in taken)
+        return self.directory / _ASIDE_NAME / f"{name}.{count + 1}"
+
+    def _go_on_behind(self, extent: Extent, offset: int, *, keep_tail: bool) -> int:
+        """Take the last segment for writing at an offset; return its file's number."""
+        fd = self._disk.open(self.directory / extent.header.name, writable=True)
+        self._segment = SegmentWriter(self._disk, fd, extent.header, offset)
+        self._extent = extent
+        self._is_tail_kept = keep_tail
         self._next_group = extent.next_group
         self._ask_at = extent.header.segment_bytes // 8
         self.last_index = extent.next_index - 1
-        self.commit_index = extent.commit_index
-        self.suspect = extent.suspect or self._is_tail_kept
-        self.recovered = replace(describe(recovery), suspect=self.suspect, last_index=self.last_index)
+        self.commit_index = min(extent.commit_index, self.last_index)
+        return fd
+
+    def _suspect(self, index: int, *, durably: bool) -> None:
+        if durably:
+            index = remember_suspicion(self._disk, self.directory, index)
+        self.suspect_index = max(self.suspect_index, index)
+
+    def _describe(self, recovered: Recovered) -> None:
+        self.recovered = replace(recovered, suspect=self.suspect, last_index=self.last_index)
         if self.last_index:
             entry = self._entry_at(self.last_index)
             self.last_term = entry.term
@@ -323,7 +399,6 @@ class Journal:
             first_group=self._next_group,
             previous_end=previous.tail if previous else 0,
             commit_index=max(self.commit_index, min(commit_index, first_index - 1)),
-            suspect=self.suspect,
         )
         return header, fd, path
 

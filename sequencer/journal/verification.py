@@ -16,6 +16,7 @@ from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
 from sequencer.journal.loading import read_headers, read_segment
 from sequencer.journal.recovery import Ending, Recovery, recover
+from sequencer.journal.suspicion import read_suspicion
 
 _READ_BYTES: Final = 1 << 20
 
@@ -57,13 +58,15 @@ def verify(directory: Path | str, cluster: bytes | None = None, *, disk: Disk = 
         headers = read_headers(disk, path, cluster)
         if not headers:
             raise JournalError(f"there is no journal in {path}")
+        is_suspect = read_suspicion(disk, path) > 0
         recovery = recover(headers, lambda header: read_segment(disk, path, header), extents)
         last_digest = _check_entries(disk, path, recovery)
     except CorruptJournalError as error:
         return replace(_count(path, extents), problem=str(error))
     except OSError as error:
         raise JournalError(f"cannot read the journal in {path}: {error}") from error
-    return replace(_judge(_count(path, extents), recovery), last_digest=last_digest)
+    found = replace(_count(path, extents), suspect=is_suspect, last_digest=last_digest)
+    return _judge(found, recovery)
 
 
 def _count(path: Path, extents: list[Extent]) -> Report:
@@ -85,7 +88,7 @@ def _judge(report: Report, recovery: Recovery) -> Report:
     return replace(
         report,
         torn_bytes=tail.dirty_bytes if tail.ending is Ending.TORN else 0,
-        suspect=recovery.extents[-1].suspect or tail.ending is Ending.SUSPECT,
+        suspect=report.suspect or tail.ending is Ending.SUSPECT,
     )
 
 

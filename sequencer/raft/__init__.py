@@ -7,18 +7,34 @@ No I/O, clock or randomness of its own: the same steps give the same duties.
 
 from sequencer.raft.core import Duties, Raft, Role, Timing
 from sequencer.raft.log import Log
-from sequencer.raft.messages import Append, Appended, AskVote, Message, Persisted, Propose, TimeoutNow, Transfer, Voted
+from sequencer.raft.messages import (
+    Append,
+    Appended,
+    AskVote,
+    ChangeMembers,
+    Event,
+    Message,
+    Persisted,
+    Propose,
+    Read,
+    TimeoutNow,
+    Transfer,
+    Voted,
+)
 
 __all__ = [
     "Append",
     "Appended",
     "AskVote",
+    "ChangeMembers",
     "Duties",
+    "Event",
     "Log",
     "Message",
     "Persisted",
     "Propose",
     "Raft",
+    "Read",
     "Role",
     "TimeoutNow",
     "Timing",

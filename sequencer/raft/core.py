@@ -4,44 +4,51 @@
 
 After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version):
 leader election (5.2), log replication (5.3), safety (5.4), with PreVote and CheckQuorum from Ongaro's
-thesis (9.6, 6.2) and leader transfer (3.10).
+thesis (9.6, 6.2), leader transfer (3.10), one change of members at a time (4.1 to 4.3) and ReadIndex (6.4).
 
 Rules:
 - A ballot (term and vote) is durable before any message that depends on it leaves.
 - An entry is acknowledged, by a follower as by the leader itself, once it is durable there.
 - Only an entry of the current term is committed by counting; older ones follow with it.
-- A leader's first entry is empty: it commits what came before.
+- A leader's first entry is empty (the very first names the founders): it commits what came before.
 - What this node publishes is committed *and* on its own disk.
-- A leader that has not heard from a quorum for an election timeout steps down; a follower that hears
+- A leader that has not heard from a quorum for two election timeouts steps down; a follower that hears
   from its leader grants no vote, unless the leader itself has asked for the change.
+- Who belongs to the group is what the last entry in the log says of it, committed or not. A change is
+  begun only when the one before it, and an entry of the leader's own term, are committed.
+- Votes and acknowledgements count by name and disk, and from voters only.
+- A suspect node, one that may have lost what it acknowledged, neither votes nor vouches until the
+  committed log covers what it may have lost. An unfit one (its disk is full) does not seek the lead.
 - There is no lease: nothing is decided by a clock but when to ask again.
 """
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
 import msgspec
 
-from sequencer.envelope import Entry, decode_entry, encode_entry
+from sequencer.envelope import Batch, Entry, decode_entry, encode_entry
+from sequencer.errors import DivergedLogError, EnvelopeError
+from sequencer.members import Members, members_batch
+from sequencer.raft.lead import Lead
 from sequencer.raft.log import Log
 from sequencer.raft.messages import (
     Append,
     Appended,
     AskVote,
+    ChangeMembers,
+    Event,
     Message,
     Persisted,
     Propose,
+    Read,
     TimeoutNow,
     Transfer,
     Voted,
 )
-
-APPEND_BYTES_MAX = 1 << 20
-IN_FLIGHT_MAX = 64
-"""Appends on their way to one follower; a slow one gets no more until it answers."""
+from sequencer.raft.progress import Progress
 
 
 class Role(Enum):
@@ -64,7 +71,9 @@ class Duties(msgspec.Struct):
     """What the node owes before its next step, in field order.
 
     Persist before you speak: `replies` may promise what the ballot and the entries before them say.
-    `appends` go out before the own write, so that followers write at the same time.
+    `appends` go out before the own write, so that followers write at the same time; `notices`, which tell
+    them what is committed, after it was published here. `reads` are tickets and the committed index that
+    answers them, or -1 where the lead was lost.
     """
 
     ballot: tuple[int, str] | None = None
@@ -73,39 +82,42 @@ class Duties(msgspec.Struct):
     entries: list[Entry] = []
     replies: list[tuple[str, Message]] = []
     committed: list[Entry] = []
+    notices: list[tuple[str, Message]] = []
+    reads: list[tuple[int, int]] = []
 
 
-class _Progress(msgspec.Struct):
-    """What a leader knows of one follower."""
+class _Group(msgspec.Struct, frozen=True):
+    """What follows from the members for one node, worked out once."""
 
-    next_index: int
-    match_index: int = 0
-    in_flight: deque[int] = msgspec.field(default_factory=deque)
-    """The last index of each append on its way."""
-    probing: bool = True
-    heard_ms: int = 0
-    sent_ms: int = 0
+    members: Members
+    voters: tuple[str, ...]
+    quorum: int
+    is_voter: bool
 
 
 class Raft:
-    """One member of the group. `members` names all voters, this node among them."""
+    """One node of the group that its log tells. `disk` is its own identity, 16 bytes.
+
+    `suspect_index` is the highest index that this node may have acknowledged and lost, 0 for none.
+    """
 
     def __init__(
         self,
         name: str,
-        members: Sequence[str],
+        disk: bytes,
         *,
         cluster: bytes,
         log: Log,
         term: int = 0,
         voted_for: str = "",
         commit_index: int = 0,
+        suspect_index: int = 0,
         timing: Timing | None = None,
         seed: int = 0,
         now_ms: int = 0,
     ) -> None:
-        assert name in members, (name, members)
         self.name = name
+        self.disk = disk
         self.role = Role.FOLLOWER
         self.leader = ""
         self.term = max(term, log.last_term)
@@ -116,16 +128,20 @@ class Raft:
         self.published_index = min(commit_index, log.last_index)
         self.contact_ms = now_ms
         """When a quorum (for a leader) or the leader (for a follower) was last heard."""
+        self.suspect_index = suspect_index
+        self.fit = True
+        """Set by the shell: whether this node should lead."""
+        self.strangers: dict[str, bytes] = {}
+        """Disks that speak under a member's name and are not the member's."""
+        self._suspect_term = self.term
         self._cluster = cluster
-        self._members = tuple(sorted(members))
-        self._peers = tuple(member for member in self._members if member != name)
-        self._quorum = len(self._members) // 2 + 1
         self._timing = timing or Timing()
         self._random = random.Random(f"{seed}/{name}")
-        self._progress: dict[str, _Progress] = {}
+        self._lead: Lead | None = None
+        self._group_seen = self._work_out(log.members)
         self._votes: set[str] = set()
-        self._acknowledge: tuple[str, int] | None = None
-        self._transfer_to = ""
+        self._acknowledge: tuple[int, int] | None = None
+        self._round_heard = 0
         self._duties = Duties()
         self._now_ms = now_ms
         self._deadline_ms = 0
@@ -133,8 +149,12 @@ class Raft:
 
     # --- the one entrance ---------------------------------------------------------------------
 
-    def step(self, now_ms: int, event: Message | Propose | Persisted | Transfer | None = None) -> Duties:
-        """Let time pass to `now_ms` (monotonic), take one event, and return what is owed for it."""
+    def step(self, now_ms: int, event: Event | None = None) -> Duties:
+        """Let time pass to `now_ms` (monotonic), take one event, and return what is owed for it.
+
+        Raises EnvelopeError, with nothing changed, for an append whose entries are not whole, and
+        DivergedLogError where a leader's log contradicts what is committed here.
+        """
         self._now_ms = max(self._now_ms, now_ms)
         if event is not None:
             handle: Callable[[Raft, object], None] = self._HANDLERS[type(event)]
@@ -146,42 +166,98 @@ class Raft:
     @property
     def wake_ms(self) -> int:
         """When `step` wants to be called again at the latest."""
-        if self.role is not Role.LEADER:
+        if self._lead is None:
             return self._deadline_ms
-        oldest = min((p.sent_ms for p in self._progress.values()), default=self._now_ms)
+        oldest = min((progress.sent_ms for progress in self.progress.values()), default=self._now_ms)
         return oldest + self._timing.heartbeat_ms
+
+    @property
+    def members(self) -> Members:
+        """The group as this node's log tells it."""
+        return self.log.members
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node's word counts."""
+        return self._group.is_voter
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether this leader is handing over, and should take nothing more for the moment."""
+        return self._lead is not None and bool(self._lead.heir)
+
+    @property
+    def progress(self) -> dict[str, Progress]:
+        """What this leader knows of the others; empty for anyone else."""
+        return self._lead.progress if self._lead is not None else {}
+
+    @property
+    def _group(self) -> _Group:
+        if self._group_seen.members is not self.log.members:
+            self._group_seen = self._work_out(self.log.members)
+        return self._group_seen
+
+    def _work_out(self, members: Members) -> _Group:
+        voters = members.voters
+        return _Group(members, voters, len(voters) // 2 + 1, members.has_voter(self.name, self.disk))
 
     # --- time ---------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        if self.role is Role.LEADER:
-            self._watch_quorum()
-            self._beat()
-        elif self._now_ms >= self._deadline_ms or self._quorum == 1:
-            self._campaign(probe=self._quorum > 1, transfer=False)
+        if self.suspect_index:
+            self._watch_suspicion()
+        if self._lead is not None:
+            self._watch_lead(self._lead)
+        elif self._now_ms >= self._deadline_ms or (self._group.quorum == 1 and self._may_campaign()):
+            self._on_silence()
 
     def _rest(self) -> None:
         """Draw the next election timeout."""
         span = self._timing.election_ms
         self._deadline_ms = self._now_ms + span + self._random.randrange(span)
 
-    def _watch_quorum(self) -> None:
-        heard = sorted((p.heard_ms for p in self._progress.values()), reverse=True)
-        self.contact_ms = heard[self._quorum - 2] if self._quorum > 1 else self._now_ms
+    def _watch_suspicion(self) -> None:
+        """Done once all that may have been acknowledged and lost is here again.
+
+        Either the committed log reaches so far; or it has an entry of a term that began after the loss, and
+        a leader's log holds, before its own entries, all that was ever committed.
+        """
+        covered = min(self.commit_index, self.persisted_index)
+        if covered >= self.suspect_index or self.log.term_at(covered) > self._suspect_term:
+            self.suspect_index = 0
+
+    def _watch_lead(self, lead: Lead) -> None:
+        self.contact_ms = lead.contact_ms(self._now_ms)
         if self._now_ms - self.contact_ms > self._timing.election_ms * 2:
             self._follow(self.term, "")
-
-    def _beat(self) -> None:
-        for peer, progress in self._progress.items():
+            return
+        if lead.heir and self._now_ms >= lead.heir_until_ms:
+            lead.heir = ""
+        if not self.fit and not lead.heir and (heir := lead.fittest()):
+            self._on_transfer(Transfer(heir))
+        for peer, progress in lead.progress.items():
             if self._now_ms - progress.sent_ms >= self._timing.heartbeat_ms:
-                self._send(peer, progress, beat=True)
+                self._send(lead, peer, progress, beat=True)
+
+    def _on_silence(self) -> None:
+        if self._may_campaign():
+            self._campaign(probe=self._group.quorum > 1, transfer=False)
+        else:
+            self._rest()
+            self.role, self.leader = Role.FOLLOWER, ""
 
     # --- elections ----------------------------------------------------------------------------
+
+    def _may_campaign(self) -> bool:
+        """A node that is being removed may be needed until its removal is committed (thesis 4.2.2)."""
+        if not self.fit or self.suspect_index:
+            return False
+        return self.is_voter or self.log.members_at(self.commit_index).has_voter(self.name, self.disk)
 
     def _campaign(self, *, probe: bool, transfer: bool) -> None:
         self._rest()
         self.leader = ""
-        self._votes = {self.name}
+        self._votes = {self.name} if self.is_voter else set()
         if probe:
             self.role = Role.PRECANDIDATE
         else:
@@ -189,15 +265,17 @@ class Raft:
             self._set_ballot(self.term + 1, self.name)
         term = self.term + 1 if probe else self.term
         ask = AskVote(term, self.name, self.log.last_index, self.log.last_term, probe, transfer)
-        self._duties.replies += [(peer, ask) for peer in self._peers]
+        self._duties.replies += [(peer, ask) for peer in self._group.voters if peer != self.name]
         self._count_votes()
 
     def _on_ask_vote(self, ask: AskVote) -> None:
+        if self.suspect_index:
+            return
         led = self.leader and self._now_ms - self.contact_ms < self._timing.election_ms
         if led and not ask.transfer:
             if not ask.probe and ask.term > self.term:
                 return  # a voter with a leader neither follows the term nor answers: no disruption
-            self._reply(ask.candidate, Voted(self.term, self.name, False, ask.probe))
+            self._vote(ask, self.term, granted=False)
             return
         if not ask.probe and ask.term > self.term:
             self._follow(ask.term, "")
@@ -205,7 +283,10 @@ class Raft:
         if granted and not ask.probe:
             self._set_ballot(self.term, ask.candidate)
             self._rest()
-        self._reply(ask.candidate, Voted(ask.term if granted else self.term, self.name, granted, ask.probe))
+        self._vote(ask, ask.term if granted else self.term, granted=granted)
+
+    def _vote(self, ask: AskVote, term: int, *, granted: bool) -> None:
+        self._reply(ask.candidate, Voted(term, self.name, self.disk, granted, ask.probe))
 
     def _would_grant(self, ask: AskVote) -> bool:
         current = (ask.last_term, ask.last_index) >= (self.log.last_term, self.log.last_index)
@@ -220,17 +301,26 @@ class Raft:
             return
         asked = self.term + 1 if vote.probe else self.term
         expected = Role.PRECANDIDATE if vote.probe else Role.CANDIDATE
-        if self.role is expected and vote.granted and vote.term == asked and vote.voter in self._members:
+        if self.role is expected and vote.granted and vote.term == asked and self._counts(vote.voter, vote.disk):
             self._votes.add(vote.voter)
             self._count_votes()
 
+    def _counts(self, name: str, disk: bytes) -> bool:
+        """Whether this is a member's own disk; that of a learner counts for nothing where votes are counted."""
+        member = self.members.find(name)
+        if member is None or member.disk == disk:
+            self.strangers.pop(name, None)
+            return member is not None
+        self.strangers[name] = disk
+        return False
+
     def _count_votes(self) -> None:
-        if len(self._votes) < self._quorum:
+        if len(self._votes.intersection(self._group.voters)) < self._group.quorum:
             return
         if self.role is Role.PRECANDIDATE:
             self._campaign(probe=False, transfer=False)
         elif self.role is Role.CANDIDATE:
-            self._lead()
+            self._win()
 
     def _set_ballot(self, term: int, vote: str) -> None:
         assert term >= self.term, (term, self.term)
@@ -240,121 +330,183 @@ class Raft:
     def _follow(self, term: int, leader: str) -> None:
         if term > self.term:
             self._set_ballot(term, "")
-        if self.role is Role.LEADER:
-            self._acknowledge = None
-        self.role, self.leader, self._transfer_to = Role.FOLLOWER, leader, ""
+        if self._lead is not None:
+            self._duties.reads += [(ticket, -1) for ticket in self._lead.unconfirmed()]
+            self._lead = None
+        self.role, self.leader = Role.FOLLOWER, leader
         self._rest()
 
-    def _lead(self) -> None:
+    def _win(self) -> None:
         self.role, self.leader, self.contact_ms = Role.LEADER, self.name, self._now_ms
-        self._transfer_to = ""
-        self._progress = {
-            peer: _Progress(self.log.last_index + 1, heard_ms=self._now_ms, sent_ms=self._now_ms)
-            for peer in self._peers
-        }
-        self._on_propose(Propose((), self.log.last_time_ns))
+        self._lead = Lead(self.name, self.term, self.log, self._now_ms, self.persisted_index)
+        founding = self.log.last_index == 0
+        batches = (members_batch(self.members),) if founding else ()
+        self._append_own(self._lead, batches, self.log.last_time_ns, changes_members=founding)
 
     # --- leading ------------------------------------------------------------------------------
 
     def _on_propose(self, propose: Propose) -> None:
-        assert self.role is Role.LEADER, self.role
+        assert self._lead is not None, self.role
+        self._append_own(self._lead, propose.batches, propose.time_ns)
+
+    def _append_own(self, lead: Lead, batches: Sequence[Batch], time_ns: int, *, changes_members: bool = False) -> None:
+        before = self.members
         entry = encode_entry(
-            propose.batches,
+            batches,
             cluster=self._cluster,
             term=self.term,
             index=self.log.last_index + 1,
             first_sequence=self.log.next_sequence,
-            time_ns=max(propose.time_ns, self.log.last_time_ns),
+            time_ns=max(time_ns, self.log.last_time_ns),
             previous=self.log.last_digest,
+            changes_members=changes_members,
         )
         self.log.append(entry)
         self._duties.entries.append(entry)
-        for peer, progress in self._progress.items():
-            self._send(peer, progress)
+        if changes_members:
+            lead.meet(before, self._now_ms)
+        self._send_all(lead)
 
-    def _send(self, peer: str, progress: _Progress, *, beat: bool = False) -> None:
-        """Send what the follower lacks; a heartbeat goes even when there is nothing, or no room, to send."""
-        while True:
-            room = len(progress.in_flight) < (1 if progress.probing else IN_FLIGHT_MAX)
-            entries: list[bytes] = []
-            if room and progress.next_index <= self.log.last_index:
-                entries = self.log.read(progress.next_index, APPEND_BYTES_MAX)
-            if not entries and not beat:
-                return
-            before = progress.next_index - 1
-            append = Append(self.term, self.name, before, self.log.term_at(before), self.commit_index, entries)
+    def _send_all(self, lead: Lead, *, beat: bool = False) -> None:
+        for peer, progress in lead.progress.items():
+            self._send(lead, peer, progress, beat=beat)
+
+    def _send(self, lead: Lead, peer: str, progress: Progress, *, beat: bool = False) -> None:
+        for append in lead.appends(progress, self.commit_index, self._now_ms, beat=beat):
             self._duties.appends.append((peer, append))
-            progress.sent_ms = self._now_ms
-            beat = False
-            if entries:
-                progress.in_flight.append(before + len(entries))
-                progress.next_index += 0 if progress.probing else len(entries)
 
     def _on_appended(self, answer: Appended) -> None:
         if answer.term > self.term:
             self._follow(answer.term, "")
-        progress = self._progress.get(answer.node)
-        if self.role is not Role.LEADER or answer.term != self.term or progress is None:
+        lead = self._lead
+        if lead is None or answer.term != self.term or not self._counts(answer.node, answer.disk):
             return
-        progress.heard_ms = self._now_ms
+        progress = lead.progress.get(answer.node)
+        if progress is None:
+            return
+        progress.heard_ms, progress.fit = self._now_ms, answer.fit
+        progress.round = max(progress.round, answer.round)
         if answer.accepted:
-            self._matched(answer.node, progress, answer.match_index)
+            assert answer.match_index <= self.log.last_index, (answer, self.log.last_index)
+            progress.agree(answer.match_index, vouches=answer.vouches)
         else:
-            # Where the logs part was answered: go back there, but never behind what is known to match.
-            progress.probing = True
-            progress.in_flight.clear()
-            progress.next_index = max(progress.match_index + 1, min(answer.match_index + 1, self.log.last_index + 1))
-        self._send(answer.node, progress)
+            progress.disagree(answer.match_index, self.log.last_index)
+        self._commit_by_counting(lead)
+        self._confirm_reads(lead)
+        self._complete_transfer(lead)
+        if self._lead is lead and lead.has_caught_up(answer.node, self.commit_index):
+            self._on_change_members(ChangeMembers(self.members.promoted(answer.node)))
+        if self._lead is lead:
+            self._send(lead, answer.node, progress)
 
-    def _matched(self, peer: str, progress: _Progress, match_index: int) -> None:
-        assert match_index <= self.log.last_index, (peer, match_index, self.log.last_index)
-        progress.match_index = max(progress.match_index, match_index)
-        while progress.in_flight and progress.in_flight[0] <= match_index:
-            progress.in_flight.popleft()
-        if progress.probing:
-            progress.probing = False
-            progress.in_flight.clear()
-            progress.next_index = progress.match_index + 1
-        progress.next_index = max(progress.next_index, progress.match_index + 1)
-        self._commit_by_counting()
-        if peer == self._transfer_to and progress.match_index == self.log.last_index:
-            self._duties.appends.append((peer, TimeoutNow(self.term, self.name)))
-            self._transfer_to = ""
-
-    def _commit_by_counting(self) -> None:
-        matches = sorted([p.match_index for p in self._progress.values()] + [self.persisted_index], reverse=True)
-        index = matches[self._quorum - 1]
+    def _commit_by_counting(self, lead: Lead) -> None:
+        index = lead.counted_index()
         if index > self.commit_index and self.log.term_at(index) == self.term:
             self._commit(index)
-            for peer, progress in self._progress.items():
-                self._send(peer, progress, beat=True)
+            self._confirm_reads(lead)
+            for peer, progress in lead.progress.items():
+                self._duties.notices.append((peer, lead.notice(progress, index, self._now_ms)))
+            if self.log.members_index <= index and not self.is_voter:
+                self._follow(self.term, "")  # this leader's own removal is committed
+
+    # --- reads --------------------------------------------------------------------------------
+
+    def _on_read(self, read: Read) -> None:
+        if self._lead is None:
+            self._duties.reads.append((read.ticket, -1))
+            return
+        self._lead.ask(read.ticket)
+        self._confirm_reads(self._lead)
+        self._send_all(self._lead, beat=True)
+
+    def _confirm_reads(self, lead: Lead) -> None:
+        """A read is answered once a quorum has answered its round, and the term has a committed entry."""
+        if self.log.term_at(self.commit_index) == self.term:
+            self._duties.reads += [(ticket, self.commit_index) for ticket in lead.confirmed()]
+
+    # --- transfer and members -----------------------------------------------------------------
+
+    def why_not_transfer(self, to: str) -> str:
+        """What stands against handing the lead to this node; nothing if it can be tried."""
+        if self._lead is None:
+            return "this node does not lead"
+        if to == self.name:
+            return f"{to} leads already"
+        if to not in self._group.voters:
+            return f"{to} is not a voter: the group's voters are {', '.join(self._group.voters)}"
+        if not self._lead.progress[to].fit:
+            return f"{to} is not fit to lead: its disk is full, or it waits for what it lost"
+        return ""
 
     def _on_transfer(self, transfer: Transfer) -> None:
-        if self.role is Role.LEADER and transfer.to in self._progress:
-            self._transfer_to = transfer.to
-            progress = self._progress[transfer.to]
-            self._matched(transfer.to, progress, progress.match_index)
+        if self._lead is not None and not self.why_not_transfer(transfer.to):
+            self._lead.heir = transfer.to
+            self._lead.heir_until_ms = self._now_ms + 2 * self._timing.election_ms
+            self._complete_transfer(self._lead)
+
+    def _complete_transfer(self, lead: Lead) -> None:
+        heir = lead.progress.get(lead.heir)
+        if heir is not None and heir.match_index == self.log.last_index:
+            self._duties.appends.append((lead.heir, TimeoutNow(self.term, self.name)))
+
+    def why_not_change(self, members: Members) -> str:
+        """What stands against changing the group to this; nothing if it can be done now."""
+        if self._lead is None:
+            return "this node does not lead"
+        if self.log.term_at(self.commit_index) != self.term:
+            return "the leader has not committed an entry of its term yet: try again"
+        if self.log.members_index > self.commit_index:
+            return "another change of the group is not committed yet: try again"
+        if self.members.find(self.name) != members.find(self.name):
+            return f"{self.name} leads: hand the lead over first"
+        return self.members.why_not_next(members) or self._why_not_alive(self._lead, members)
+
+    def _why_not_alive(self, lead: Lead, members: Members) -> str:
+        """A change must leave a majority of voters that are there to commit it."""
+        since_ms = self._now_ms - 2 * self._timing.election_ms
+        silent = [name for name in members.voters if name != self.name and not lead.was_heard(name, since_ms)]
+        if len(silent) * 2 < len(members.voters):
+            return ""
+        return f"of the voters that would be left, {', '.join(silent)} cannot be heard: start or add others first"
+
+    def _on_change_members(self, change: ChangeMembers) -> None:
+        if self._lead is not None and not self.why_not_change(change.members):
+            batches = (members_batch(change.members),)
+            self._append_own(self._lead, batches, self.log.last_time_ns, changes_members=True)
 
     # --- following ----------------------------------------------------------------------------
 
     def _on_append(self, append: Append) -> None:
         if append.term < self.term:
-            self._reply(append.leader, Appended(self.term, self.name, False, self.log.last_index))
+            self._answer(append, self.log.last_index, accepted=False)
             return
+        entries = self._read_entries(append)
+        assert self._lead is None or append.term > self.term, f"two leaders in term {self.term}"
         self._follow(append.term, append.leader)
         self.contact_ms = self._now_ms
         before = append.prev_index
         if before > self.log.last_index or self.log.term_at(before) != append.prev_term:
-            self._reply(append.leader, Appended(self.term, self.name, False, self._meeting_place(before)))
+            self._answer(append, self._meeting_place(before), accepted=False)
             return
-        for data in append.entries:
-            before += 1
-            self._take(before, data)
+        for entry in entries:
+            self._take(entry)
+            before = entry.index
         self._commit(min(append.commit_index, before))
-        if self._acknowledge is not None and self._acknowledge[0] == append.leader:
-            before = max(before, min(self._acknowledge[1], self.log.last_index))
-        self._acknowledge = (append.leader, before)
+        if self._acknowledge is not None and self._acknowledge[0] == append.term:
+            before = max(before, self._acknowledge[1])
+        self._acknowledge = (append.term, before)
+        self._round_heard = append.round
         self._acknowledge_durable()
+
+    def _read_entries(self, append: Append) -> list[Entry]:
+        """The entries of an append. Raises EnvelopeError where they are damaged, or others than it announces."""
+        entries = [decode_entry(data) for data in append.entries]
+        index = append.prev_index
+        for entry in entries:
+            index += 1
+            if entry.index != index or entry.cluster != self._cluster or entry.term > append.term:
+                raise EnvelopeError(f"an append announces entry {index} and holds entry {entry.index}")
+        return entries
 
     def _meeting_place(self, index: int) -> int:
         """The last index at which the logs may still agree: skip a whole term of ours at a time."""
@@ -362,15 +514,22 @@ class Raft:
             return self.log.last_index
         return max(self.commit_index, self.log.first_of_term_at(index) - 1)
 
-    def _take(self, index: int, data: bytes) -> None:
+    def _take(self, entry: Entry) -> None:
         """Add an entry of the leader's, in place of any that differs."""
-        if index <= self.log.last_index:
-            entry = decode_entry(data)
-            if self.log.term_at(index) == entry.term:
+        if entry.index <= self.log.last_index:
+            if self.log.term_at(entry.index) == entry.term:
                 return
-            assert index > self.commit_index, (index, self.commit_index)
-            self._truncate_after(index - 1)
-        entry = decode_entry(data)
+            if entry.index <= self.commit_index:
+                raise DivergedLogError(
+                    f"the leader of term {self.term} has an entry {entry.index} of term {entry.term}, this node has "
+                    f"committed one of term {self.log.term_at(entry.index)}: stop both, and compare their journals"
+                )
+            self._truncate_after(entry.index - 1)
+        if entry.previous != self.log.last_digest:
+            raise DivergedLogError(
+                f"entry {entry.index} follows an entry with digest {entry.previous.hex()}, this node's last has "
+                f"{self.log.last_digest.hex()}: one of the two journals is damaged; `sequencer log verify` tells"
+            )
         self.log.append(entry)
         self._duties.entries.append(entry)
 
@@ -381,7 +540,7 @@ class Raft:
         self._duties.truncate_after = index
 
     def _on_timeout_now(self, order: TimeoutNow) -> None:
-        if order.term == self.term and self.role is Role.FOLLOWER:
+        if order.term == self.term and self.role is Role.FOLLOWER and self._may_campaign():
             self._campaign(probe=False, transfer=True)
 
     # --- durability and commitment ------------------------------------------------------------
@@ -389,18 +548,27 @@ class Raft:
     def _on_persisted(self, persisted: Persisted) -> None:
         assert persisted.index <= self.log.last_index, (persisted.index, self.log.last_index)
         self.persisted_index = max(self.persisted_index, persisted.index)
-        if self.role is Role.LEADER:
-            self._commit_by_counting()
+        if self._lead is not None:
+            self._lead.own.counted_index = self.persisted_index
+            self._commit_by_counting(self._lead)
         self._publish()
         self._acknowledge_durable()
 
     def _acknowledge_durable(self) -> None:
-        if self._acknowledge is None:
+        if self._acknowledge is None or self._acknowledge[0] != self.term or not self.leader:
             return
-        leader, index = self._acknowledge
-        if leader == self.leader and self.persisted_index >= index:
-            self._reply(leader, Appended(self.term, self.name, True, index))
+        index = self._acknowledge[1]
+        if self.persisted_index >= index:
+            self._answer(None, index, accepted=True)
             self._acknowledge = None
+
+    def _answer(self, append: Append | None, index: int, *, accepted: bool) -> None:
+        """Answer an append, or our leader's last."""
+        if self.suspect_index:
+            self._watch_suspicion()
+        vouches, fit = not self.suspect_index, self.fit and not self.suspect_index
+        to, at = (append.leader, append.round) if append else (self.leader, self._round_heard)
+        self._reply(to, Appended(self.term, self.name, self.disk, accepted, index, at, vouches, fit))
 
     def _commit(self, index: int) -> None:
         if index > self.commit_index:
@@ -428,4 +596,6 @@ class Raft:
         Propose: _on_propose,
         Persisted: _on_persisted,
         Transfer: _on_transfer,
+        ChangeMembers: _on_change_members,
+        Read: _on_read,
     }

@@ -1,4 +1,4 @@
-"""What the core knows of the log: every term's beginning, and the latest entries themselves.
+"""What the core knows of the log: every term's beginning, who belongs to the group, the latest entries.
 
 Entries older than the cache are read from the journal by the shell, which passes `fetch` in.
 """
@@ -7,15 +7,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 from sequencer.envelope import NO_DIGEST, Entry, decode_entry
+from sequencer.members import Members, members_in
 
 CACHE_BYTES_MAX = 64 << 20
 
 
 class Log:
-    """Terms by index, the latest entries, and how the last entry ends."""
+    """Terms and members by index, the latest entries, and how the last entry ends.
 
-    def __init__(self, fetch: Callable[[int, int], list[bytes]] | None = None) -> None:
+    `founders` are the group as long as no entry tells it.
+    """
+
+    def __init__(self, founders: Members, fetch: Callable[[int, int], list[bytes]] | None = None) -> None:
         self._fetch = fetch or (lambda _first, _bytes_max: [])
+        self._members = [(0, founders)]
         self._starts: list[int] = []
         self._terms: list[int] = []
         self._cache: dict[int, Entry] = {}
@@ -26,9 +31,11 @@ class Log:
         self.last_digest = NO_DIGEST
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], fetch: Callable[[int, int], list[bytes]] | None = None) -> "Log":
+    def of(
+        cls, founders: Members, entries: Iterable[Entry], fetch: Callable[[int, int], list[bytes]] | None = None
+    ) -> "Log":
         """A log that holds these entries."""
-        log = cls(fetch)
+        log = cls(founders, fetch)
         for entry in entries:
             log.append(entry)
         return log
@@ -37,6 +44,20 @@ class Log:
     def last_term(self) -> int:
         """The term of the last entry, 0 when there is none."""
         return self._terms[-1] if self._terms else 0
+
+    @property
+    def members(self) -> Members:
+        """The group, as the last entry that changed it tells, committed or not."""
+        return self._members[-1][1]
+
+    @property
+    def members_index(self) -> int:
+        """The index of the entry that told the group, 0 for the founders."""
+        return self._members[-1][0]
+
+    def members_at(self, index: int) -> Members:
+        """The group as of an entry."""
+        return next(members for since, members in reversed(self._members) if since <= index)
 
     def term_at(self, index: int) -> int:
         """The term of the entry at `index`, 0 when there is none."""
@@ -56,6 +77,8 @@ class Log:
         if entry.term != self.last_term:
             self._starts.append(entry.index)
             self._terms.append(entry.term)
+        if entry.changes_members:
+            self._members.append((entry.index, members_in(entry)))
         self._cache[entry.index] = entry
         self._cache_bytes += len(entry.data)
         while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
@@ -71,6 +94,8 @@ class Log:
         while self._starts and self._starts[-1] > index:
             self._starts.pop()
             self._terms.pop()
+        while self._members[-1][0] > index:
+            self._members.pop()
         self.last_index, self.last_time_ns, self.next_sequence, self.last_digest = 0, 0, 1, NO_DIGEST
         if index:
             self._end_with(self._cache.get(index) or decode_entry(self._fetch(index, 1)[0]))

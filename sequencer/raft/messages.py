@@ -1,6 +1,7 @@
 """What nodes say to each other, and what a node's shell tells its core.
 
-Peer messages travel as msgpack arrays; entries in them are encoded entries (see `envelope`).
+A peer message travels as frames: one msgpack array, then the encoded entries (see `envelope`) of an
+append, each as it is in the journal, so that no copy of them is made on the way.
 """
 
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from sequencer.envelope import Batch
+from sequencer.members import Members
 
 
 class Append(msgspec.Struct, array_like=True, tag=1, frozen=True):
@@ -18,19 +20,26 @@ class Append(msgspec.Struct, array_like=True, tag=1, frozen=True):
     prev_index: int
     prev_term: int
     commit_index: int
+    round: int
     entries: list[bytes]
 
 
 class Appended(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """To a leader: all up to `match_index` is durable here and equal to yours.
 
-    Where the logs did not meet, `accepted` is false and `match_index` is the place to try next.
+    Where the logs did not meet, `accepted` is false and `match_index` is the place to try next. `round` is
+    that of the leader's latest word. A node that may have lost what it once acknowledged does not
+    `vouch`: it may be sent more, and counts for nothing. `fit`: it could lead.
     """
 
     term: int
     node: str
+    disk: bytes
     accepted: bool
     match_index: int
+    round: int
+    vouches: bool
+    fit: bool
 
 
 class AskVote(msgspec.Struct, array_like=True, tag=3, frozen=True):
@@ -49,6 +58,7 @@ class Voted(msgspec.Struct, array_like=True, tag=4, frozen=True):
 
     term: int
     voter: str
+    disk: bytes
     granted: bool
     probe: bool
 
@@ -62,8 +72,32 @@ class TimeoutNow(msgspec.Struct, array_like=True, tag=5, frozen=True):
 
 Message = Append | Appended | AskVote | Voted | TimeoutNow
 
-ENCODER = msgspec.msgpack.Encoder()
-DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def pack(message: Message) -> list[bytes]:
+    """The frames of a message."""
+    if not isinstance(message, Append) or not message.entries:
+        return [_ENCODER.encode(message)]
+    bare = Append(
+        message.term, message.leader, message.prev_index, message.prev_term, message.commit_index, message.round, []
+    )
+    return [_ENCODER.encode(bare), *message.entries]
+
+
+def unpack(frames: Sequence[bytes]) -> Message:
+    """The message in these frames. Raises ValueError where they are none."""
+    try:
+        message = _DECODER.decode(frames[0])
+    except (msgspec.MsgspecError, IndexError, RecursionError) as error:
+        raise ValueError(f"not a peer's message: {error}") from None
+    if len(frames) == 1:
+        return message
+    if not isinstance(message, Append):
+        raise ValueError(f"{type(message).__name__} comes in one frame, got {len(frames)}")  # noqa: TRY004
+    message.entries.extend(frames[1:])
+    return message
 
 
 class Propose(msgspec.Struct, frozen=True):
@@ -83,3 +117,18 @@ class Transfer(msgspec.Struct, frozen=True):
     """From an operator: hand the lead to this node."""
 
     to: str
+
+
+class ChangeMembers(msgspec.Struct, frozen=True):
+    """From an operator: let the group be this from now on. It differs from the group that is in one member."""
+
+    members: Members
+
+
+class Read(msgspec.Struct, frozen=True):
+    """From the shell: tell how far the log was committed at this moment or later (ReadIndex, thesis 6.4)."""
+
+    ticket: int
+
+
+Event = Append | Appended | AskVote | Voted | TimeoutNow | Propose | Persisted | Transfer | ChangeMembers | Read

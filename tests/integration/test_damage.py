@@ -97,7 +97,7 @@ def test_a_lost_journal_is_not_taken_for_a_new_one(killed: Running):
     segment(killed).unlink()
     done = killed.run("node", "node-1")
 
-    assert "holds a ballot and no segments" in complaint(done)
+    assert "is gone: it holds no segment" in complaint(done)
     assert not segment(killed).exists()
 
 
@@ -106,5 +106,6 @@ def test_a_journal_of_another_cluster_is_refused(killed: Running):
     path = killed.data_dir / "venue.toml"
     path.write_text(path.read_text().replace(killed.config.cluster.hex(), "0" * 32))
 
-    for words in (["node", "node-1"], ["log", "verify"]):
-        assert f"belongs to cluster {killed.config.cluster.hex()}, expected {'0' * 32}" in complaint(killed.run(*words))
+    belongs = f"belongs to cluster {killed.config.cluster.hex()}"
+    assert f"{belongs}, the configuration says {'0' * 32}" in complaint(killed.run("node", "node-1"), 2)
+    assert f"{belongs}, expected {'0' * 32}" in complaint(killed.run("log", "verify"))

@@ -39,14 +39,17 @@ class Inode:
         self.live.extend(bytes(max(0, size_bytes - len(self.live))))
 
     def write(self, data: bytes, offset: int) -> None:
-        self.resize(offset + len(data))
+        if offset + len(data) > len(self.live):
+            self.resize(offset + len(data))
         self.live[offset : offset + len(data)] = data
         first = offset - offset % SECTOR_BYTES
         for at in range(first, offset + len(data), SECTOR_BYTES):
             self.pending.append((at, bytes(self.live[at : at + SECTOR_BYTES])))
 
     def sync(self) -> None:
-        self.durable[:] = self.live
+        self.durable.extend(bytes(len(self.live) - len(self.durable)))
+        for at, sector in self.pending:
+            self.durable[at : at + len(sector)] = sector
         self.pending.clear()
 
     def after_crash(self, survives: Callable[[], bool]) -> "Inode":
@@ -63,13 +66,15 @@ class FaultyDisk:
 
     `crash_at` is the number of the operation (1, 2, ...) that is not finished any more; a write that crashes
     has reached the live sectors, any other operation has not happened. `capacity_bytes` bounds all files
-    together. `failing` names operations that fail, with their errno.
+    together. `failing` names operations that fail, with their errno. `watch` is told of each operation
+    before it happens, and may call `crash_now`.
     """
 
     def __init__(self, *, crash_at: int | None = None, capacity_bytes: int | None = None) -> None:
         self.crash_at = crash_at
         self.capacity_bytes = capacity_bytes
         self.failing: dict[str, int] = {}
+        self.watch: Callable[[str], None] | None = None
         self.operations: list[str] = []
         self._names: dict[Path, Inode | None] = {}
         self._changes: list[tuple[Path, dict[Path, Inode | None]]] = []
@@ -104,6 +109,10 @@ class FaultyDisk:
         """Whether the crash has come."""
         return self.crash_at is not None and len(self.operations) >= self.crash_at
 
+    def crash_now(self) -> None:
+        """Nothing works any more, from the operation in hand on."""
+        self.crash_at = 0
+
     @property
     def pending_sectors(self) -> int:
         """How many sectors a crash would put at risk."""
@@ -125,7 +134,15 @@ class FaultyDisk:
         inode = self._names[path]
         assert inode is not None
         inode.live[offset : offset + len(data)] = data
-        inode.sync()
+        inode.durable[offset : offset + len(data)] = data
+
+    def files(self) -> dict[Path, int]:
+        """Every file and its size."""
+        return {path: len(inode.live) for path, inode in sorted(self._names.items()) if inode is not None}
+
+    def durable(self) -> "FaultyDisk":
+        """What a crash would leave if nothing that is not synced survived it."""
+        return self.after_crash(lambda _place: False)
 
     # --- the seam --------------------------------------------------------------------------------
 
@@ -182,7 +199,7 @@ class FaultyDisk:
     def pwritev(self, fd: int, parts: Sequence[bytes], offset: int) -> int:
         data = b"".join(parts)
         if not self.has_crashed and "pwritev" not in self.failing:
-            self._open[fd].write(data, offset)
+            self._open[fd].write(data, offset)  # a crash may come when some of it has reached the disk
         self._operate("pwritev")
         return len(data)
 
@@ -216,6 +233,8 @@ class FaultyDisk:
     def _operate(self, name: str) -> None:
         if not self.has_crashed:
             self.operations.append(name)
+            if self.watch is not None:
+                self.watch(name)
         if self.has_crashed:
             raise Crashed
         if name in self.failing:

@@ -18,9 +18,11 @@ def counting_salt() -> Callable[[int], bytes]:
     return lambda size_bytes: (next(numbers) * 0x9E3779B97F4A7C15 % (1 << 64)).to_bytes(size_bytes, "little")
 
 
-def open_on(disk: FaultyDisk, *, segment_bytes: int = SEGMENT_BYTES) -> Journal:
+def open_on(disk: FaultyDisk, *, segment_bytes: int = SEGMENT_BYTES, keep_damaged: bool = False) -> Journal:
     """The journal on a disk in memory."""
-    return Journal.open(HOME, CLUSTER, segment_bytes=segment_bytes, salt=counting_salt(), disk=disk)
+    return Journal.open(
+        HOME, CLUSTER, segment_bytes=segment_bytes, salt=counting_salt(), disk=disk, keep_damaged=keep_damaged
+    )
 
 
 def disk_with(groups: Sequence[Sequence[Entry]], *, segment_bytes: int = SEGMENT_BYTES) -> FaultyDisk:

@@ -50,7 +50,7 @@ def test_a_directory_without_a_venue_says_what_to_do(tmp_path):
 
 def test_the_number_of_nodes_cannot_change_on_the_way(tmp_path):
     """A venue made with one node is not silently run with three."""
-    create(tmp_path)
+    create(tmp_path, 1)
     with pytest.raises(ConfigError, match="--nodes asks for 3"):
         create(tmp_path, 3)
 

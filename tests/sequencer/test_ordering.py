@@ -4,6 +4,7 @@ import pytest
 
 from sequencer.config import LimitsConfig
 from sequencer.envelope import NO_DIGEST, encode_batch
+from sequencer.members import Member, Members
 from sequencer.ordering import Orderer
 from sequencer.protocol import NotLeader, Refused
 from sequencer.raft import Log, Persisted, Raft
@@ -13,7 +14,8 @@ CLUSTER = bytes(16)
 
 
 def orderer(members=("a",)):
-    raft = Raft("a", members, cluster=CLUSTER, log=Log())
+    founders = Members.founding(Member(name, name.encode() * 16) for name in members)
+    raft = Raft("a", b"a" * 16, cluster=CLUSTER, log=Log(founders))
     made = Orderer(raft, Sessions(), lambda sender: frozenset({1} if sender == "s" else ()), LimitsConfig())
     made.step(0)
     settle(made)

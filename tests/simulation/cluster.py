@@ -8,6 +8,7 @@ Checked all along: one leader a term, and no published entry that ever differs o
 import random
 
 from sequencer.envelope import Batch, Entry, encode_batch
+from sequencer.members import Member, Members
 from sequencer.raft import Duties, Log, Persisted, Propose, Raft, Role
 
 CLUSTER = bytes(16)
@@ -43,6 +44,7 @@ class Cluster:
     def __init__(self, seed, size=3, loss=0.0, crash=0.0):
         self.random = random.Random(seed)
         self.names = [chr(ord("a") + i) for i in range(size)]
+        self.founders = Members.founding(Member(name, name.encode() * 16) for name in self.names)
         self.loss, self.crash = loss, crash
         self.now_ms = 0
         self.disks = {name: Disk() for name in self.names}
@@ -61,9 +63,9 @@ class Cluster:
         term, vote = disk.ballot
         self.nodes[name] = Raft(
             name,
-            self.names,
+            name.encode() * 16,
             cluster=CLUSTER,
-            log=Log.of(disk.entries, disk.read),
+            log=Log.of(self.founders, disk.entries, disk.read),
             term=term,
             voted_for=vote,
             commit_index=min(disk.commit, len(disk.entries)),
@@ -158,6 +160,7 @@ class Cluster:
         for entry in duties.committed:
             assert self.published.setdefault(entry.index, entry.data) == entry.data, f"entry {entry.index} differs"
             assert disk.entries[entry.index - 1].data == entry.data, f"entry {entry.index} is not durable"
+        self._send(name, duties.notices)
         if duties.entries:
             self._fulfil(name, node, node.step(self.now_ms, Persisted(duties.entries[-1].index)))
 

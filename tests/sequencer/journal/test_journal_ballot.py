@@ -1,4 +1,4 @@
-"""The ballot: never forgotten, never taken for another's."""
+"""The ballot: never forgotten, never taken for another's; and the identity of the disk that holds it."""
 
 from pathlib import Path
 
@@ -7,54 +7,107 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencer.errors import ConfigError, CorruptJournalError, JournalError
-from sequencer.journal import Ballot
-from sequencer.journal.ballot import BALLOT_BYTES
+from sequencer.journal import Ballot, BallotBox
 from tests.models.entries import CLUSTER
+from tests.models.faulty_disk import Crashed, FaultyDisk
+from tests.models.journals import HOME
 
-BALLOT = Ballot(7, "node-2", "node-1", CLUSTER)
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=24)
+ballots = st.builds(Ballot, st.integers(0, 2**64 - 1), st.none() | names)
 
 
-@given(st.integers(0, 2**64 - 1), st.none() | names, names, st.binary(min_size=16, max_size=16))
-def test_ballot_reads_back(term: int, voted_for: str | None, node: str, cluster: bytes):
-    """A ballot is what was saved."""
-    ballot = Ballot(term, voted_for, node, cluster)
-
-    assert Ballot.decode(ballot.encode(), "ballot") == ballot
+def box_on(disk: FaultyDisk, node: str = "node-1", cluster: bytes = CLUSTER) -> BallotBox | None:
+    return BallotBox.open(HOME, node, cluster, disk=disk)
 
 
-def test_ballot_is_replaced(tmp_path: Path):
-    """The last one saved counts; where none was saved there is none."""
-    assert Ballot.load(tmp_path, "node-1", CLUSTER) is None
-    BALLOT.save(tmp_path)
-    later = Ballot(8, None, "node-1", CLUSTER)
-    later.save(tmp_path)
+def made(disk: FaultyDisk, node: str = "node-1") -> BallotBox:
+    return BallotBox.create(HOME, node, CLUSTER, salt=lambda size: b"\x07" * size, disk=disk)
 
-    assert Ballot.load(tmp_path, "node-1", CLUSTER) == later
+
+@given(st.lists(ballots, max_size=5), names)
+def test_the_last_ballot_saved_is_read_back(saved: list[Ballot], node: str):
+    """Whatever was saved before it; a new box has term 0 and no vote, and keeps its identity."""
+    disk = FaultyDisk()
+    box = made(disk, node)
+    for ballot in saved:
+        box.save(ballot)
+    again = box_on(disk, node)
+
+    assert (again.ballot, again.identity) == ([Ballot(0, None), *saved][-1], box.identity)
+
+
+def test_where_none_was_made_there_is_none():
+    """A blank directory has no ballot box; making a second one is refused."""
+    disk = FaultyDisk()
+
+    assert box_on(disk) is None
+    made(disk)
+    with pytest.raises(ConfigError, match="a node's directory already"):
+        made(disk)
 
 
 @pytest.mark.parametrize(("node", "cluster"), [("node-2", CLUSTER), ("node-1", b"another cluster!")])
-def test_ballot_of_another_is_refused(tmp_path: Path, node: str, cluster: bytes):
+def test_a_box_of_another_is_refused(node: str, cluster: bytes):
     """A directory that was moved or mixed up is not voted from."""
-    BALLOT.save(tmp_path)
+    disk = FaultyDisk()
+    made(disk)
 
     with pytest.raises(ConfigError, match="give this node its own directory"):
-        Ballot.load(tmp_path, node, cluster)
+        box_on(disk, node, cluster)
 
 
-def test_every_flipped_bit_and_every_length_is_refused():
-    """A ballot that may be wrong is no ballot."""
-    raw = BALLOT.encode()
-    bits = int.from_bytes(raw, "little")
-    flipped = [(bits ^ 1 << place).to_bytes(BALLOT_BYTES, "little") for place in range(BALLOT_BYTES * 8)]
-    wrong = [*flipped, *(raw[:length] for length in range(BALLOT_BYTES)), raw + b"\0"]
+def test_every_flipped_bit_is_refused():
+    """A ballot that may be wrong is no ballot, whichever of the two slots it is in."""
+    disk = FaultyDisk()
+    made(disk).save(Ballot(7, "node-2"))
+    raw = bytes(disk.contents(HOME / "ballot"))
+    for place in range(len(raw) * 8):
+        wrong = bytes([raw[place // 8] ^ 1 << place % 8])
+        disk.damage(HOME / "ballot", place // 8, wrong)
+        with pytest.raises(CorruptJournalError, match="may have voted"):
+            box_on(disk)
+        disk.damage(HOME / "ballot", place // 8, raw[place // 8 : place // 8 + 1])
 
-    for data in wrong:
-        with pytest.raises(CorruptJournalError, match="not a whole ballot"):
-            Ballot.decode(data, "ballot")
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_crash_at_any_operation_leaves_the_old_ballot_or_the_new(survives: bool):
+    """Or, before the box was made, none."""
+    for crash_at in range(1, 40):
+        disk = FaultyDisk(crash_at=crash_at)
+        done = [None]
+        try:
+            box = made(disk)
+            for term in range(1, 4):
+                done.append(Ballot(term - 1, None))
+                box.save(Ballot(term, None))
+        except Crashed:
+            found = box_on(disk.after_crash(lambda _place: survives, names_kept=9 * survives))
+            last = done[-1]
+            assert (found and found.ballot) in (last, last and Ballot(last.term + 1, None), last or Ballot(0, None))
 
 
-def test_ballot_that_cannot_be_saved_stops_the_node(tmp_path: Path):
+def test_a_ballot_is_saved_on_a_full_disk():
+    """Its room was taken when the box was made."""
+    disk = FaultyDisk()
+    box = made(disk)
+    disk.capacity_bytes = 0
+    box.save(Ballot(3, "node-3"))
+
+    assert box_on(disk).ballot == Ballot(3, "node-3")
+
+
+def test_a_ballot_that_cannot_be_saved_stops_the_node():
     """A vote that is not durable is not spoken."""
+    disk = FaultyDisk()
+    box = made(disk)
+    disk.failing["sync"] = 5
+
     with pytest.raises(JournalError, match="must stop"):
-        BALLOT.save(tmp_path / "missing")
+        box.save(Ballot(1, None))
+
+
+def test_a_box_is_made_in_a_real_directory(tmp_path: Path):
+    """With the identity that it was given, for good."""
+    identity = BallotBox.create(tmp_path / "node-1", "node-1", CLUSTER).identity
+
+    assert BallotBox.open(tmp_path / "node-1", "node-1", CLUSTER).identity == identity

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequencer.envelope import Entry
-from sequencer.journal import Ballot, Journal, verify
+from sequencer.journal import Journal, verify
 from tests.models.entries import CLUSTER, chain, dense
 from tests.models.faulty_disk import Crashed, FaultyDisk, Survives
 from tests.models.journals import HOME, disk_with, encoded, held_by, open_on
@@ -152,26 +152,6 @@ def test_truncated_then_torn():
 
     assert (recovered.last_index, recovered.last_term, recovered.recovered.torn_bytes > 0) == (4, 1, True)
     assert held_by(recovered) == encoded(entries[:4])
-
-
-def test_crash_while_the_ballot_is_saved():
-    """A ballot is the old or the new one after any crash, and the new one once it was saved."""
-    old, new = Ballot(4, None, "n1", CLUSTER), Ballot(5, "n2", "n1", CLUSTER)
-    whole = FaultyDisk()
-    new.save(HOME, disk=whole)
-    for crash_at, survives in ((at, each) for at in range(1, len(whole.operations) + 2) for each in SURVIVORS.values()):
-        disk = FaultyDisk()
-        disk.make_directory(HOME)
-        old.save(HOME, disk=disk)
-        disk.crash_at = len(disk.operations) + crash_at
-        try:
-            new.save(HOME, disk=disk)
-            allowed = [new]
-        except Crashed:
-            allowed = [old, new]
-        for names_kept in range(disk.pending_names + 1):
-            crashed = disk.after_crash(survives, names_kept=names_kept)
-            assert Ballot.load(HOME, "n1", CLUSTER, disk=crashed) in allowed
 
 
 Step = Callable[[Script, Journal], None]

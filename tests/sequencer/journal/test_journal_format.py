@@ -8,8 +8,8 @@ from sequencer.errors import CorruptJournalError, JournalError
 from sequencer.journal import format as layout
 from tests.models.entries import CLUSTER
 
-SEGMENT = layout.SegmentHeader(CLUSTER, b"saltsalt", 7, 8192, 40, 12, 4096, 38, suspect=True)
-GROUP = layout.GroupHeader(12, 1024, 40, 39, 3, 500, 0xABCD, 1, True)
+SEGMENT = layout.SegmentHeader(CLUSTER, b"saltsalt", 7, 8192, 40, 12, 4096, 38)
+GROUP = layout.GroupHeader(12, 1024, 40, 39, 3, 500, 0xABCD, 1)
 ENTRY_BEGIN = b"ISE1" + b"\xaa" * 140
 
 pieces = st.lists(

@@ -207,7 +207,7 @@ def test_a_journal_stays_suspect_until_it_is_cleared():
     entries = chain([dense(40), dense(60), dense(70), dense(80)])
     seen = []
     for entry in entries[1:]:
-        journal = open_on(disk)
+        journal = open_on(disk, keep_damaged=True)
         seen.append(journal.recovered.suspect)
         if entry.index == 3:
             journal.clear_suspect()
@@ -225,12 +225,12 @@ def test_suspicion_survives_a_crash():
     """However far the first new group and its segment came, the journal is as suspect as before."""
     for crash_at in count(1):
         disk = suspect_disk([dense(100)])
-        journal = open_on(disk)
+        journal = open_on(disk, keep_damaged=True)
         disk.crash_at = len(disk.operations) + crash_at
         try:
             journal.append(chain([dense(40), dense(60)])[1:], 0)
         except Crashed:
-            assert open_on(disk.after_crash(lambda place: False, names_kept=9)).suspect
+            assert open_on(disk.after_crash(lambda place: False, names_kept=9), keep_damaged=True).suspect
         else:
             break
 

@@ -1,0 +1,43 @@
+"""One question to several nodes at once, and what they answer in time: how commands talk to a running group."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import zmq
+
+from sequencer.config import NodeConfig
+from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
+from sequencer.sockets import context, tune
+
+ANSWER_MS = 600
+
+
+def ask(
+    nodes: Sequence[NodeConfig], question: Question, is_enough: Callable[[Answer], bool] = lambda _answer: False
+) -> dict[str, Answer]:
+    """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough."""
+    answers: dict[str, Answer] = {}
+    with context() as made:
+        poller, names = zmq.Poller(), {}
+        for node in nodes:
+            socket = tune(made.socket(zmq.DEALER))
+            socket.connect(node.ingress)
+            socket.send(ENCODER.encode(question))
+            names[socket] = node.name
+            poller.register(socket, zmq.POLLIN)
+        deadline_ms = _now_ms() + ANSWER_MS
+        while len(answers) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
+            for socket, _event in poller.poll(left_ms):
+                try:
+                    answer = ANSWERS.decode(socket.recv())
+                except msgspec.MsgspecError:
+                    continue  # not our protocol
+                answers[names[socket]] = answer
+                if is_enough(answer):
+                    return answers
+    return answers
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,73 @@
+"""Which nodes venue.toml names: how they get there, and how they leave.
+
+    create     every founder's directory is given its identity, and the file tells it
+    enlist     one more node, after the pattern of those that are there
+    retire     a node that was removed stays in the file, since the log began with it, and is not started any more
+
+The file is its user's: it is changed by lines, and comments stay.
+"""
+
+import re
+from pathlib import Path
+
+from sequencer.config import FILE_NAME, Config, NodeConfig
+from sequencer.errors import ConfigError
+from sequencer.journal import BallotBox
+
+_RETIRED = "retired = true   # removed from the group\n"
+
+
+def found(data_dir: Path, name: str, cluster: bytes) -> bytes:
+    """Give the directory of a founder its identity, 16 bytes. Raises ConfigError if it has one."""
+    box = BallotBox.create(data_dir / name, name, cluster)
+    box.close()
+    return box.identity
+
+
+def enlist(data_dir: Path, name: str) -> Config:
+    """See to it that venue.toml names this node, and that it is not retired. Raises ConfigError."""
+    config = Config.load(data_dir)
+    known = next((node for node in config.written_nodes if node.name == name), None)
+    if known is None:
+        text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+        _rewrite(data_dir, text.rstrip("\n") + "\n" + _block(config.written_nodes[0], name))
+    elif known.retired:
+        text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+        _rewrite(data_dir, text.replace(_name_line(name) + _RETIRED, _name_line(name)))
+    return Config.load(data_dir)
+
+
+def retire(data_dir: Path, name: str) -> Config:
+    """Mark a node in venue.toml as no member any more."""
+    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    _rewrite(data_dir, text.replace(_name_line(name), _name_line(name) + _RETIRED))
+    return Config.load(data_dir)
+
+
+def _block(model: NodeConfig, name: str) -> str:
+    """`[[nodes]]` for a node like another: the same endpoints with its own name in them."""
+    lines = ["", "[[nodes]]", f'name = "{name}"']
+    for key in ("ingress", "publisher", "replayer", "peer"):
+        endpoint = getattr(model, key)
+        if not re.search(rf"\b{re.escape(model.name)}\b", endpoint):
+            raise ConfigError(
+                f"{FILE_NAME} names no node {name!r}, and its endpoints cannot be guessed from {endpoint}: "
+                "add a [[nodes]] table with name, ingress, publisher, replayer and peer"
+            )
+        lines.append(f'{key} = "{endpoint.replace(model.name, name)}"')
+    return "\n".join(lines) + "\n"
+
+
+def _name_line(name: str) -> str:
+    return f'name = "{name}"\n'
+
+
+def _rewrite(data_dir: Path, text: str) -> None:
+    """Put a text in place of venue.toml at once, if it is a valid one."""
+    Config.parse(text, data_dir)
+    temporary = (data_dir / FILE_NAME).with_suffix(".new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(data_dir / FILE_NAME)
+    except OSError as error:
+        raise ConfigError(f"cannot write {data_dir / FILE_NAME}: {error.strerror}") from None

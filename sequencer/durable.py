@@ -1,0 +1,280 @@
+"""An Orderer on a disk: everything a node does but its sockets.
+
+    frames, peers' messages --> Orderer --Duties--> ballot box, journal --> Wire: peers, subscribers
+                                   ^                      |
+                                   +------Persisted-------+
+
+Rules:
+- Duties are fulfilled in field order: nothing is said before what it promises is durable.
+- What finds no room on the disk waits, and promises nothing; everything else goes on meanwhile. A full node
+  hands the lead over, and takes in only what is reserved for, until there is room again.
+- A directory's identity is drawn once. An empty one is another disk: it never votes under an old name.
+- Damage to what was durable makes a node of a larger group suspect: the group repairs it. A node that is
+  alone refuses to start.
+- A disk that fails stops the node: what it holds can be told only by reading it again.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from sequencer.config import Config
+from sequencer.envelope import CONTROL, Entry, Heartbeat, decode_entry
+from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError
+from sequencer.journal import Ballot, BallotBox, Journal
+from sequencer.journal.disk import LOCAL_DISK, Disk
+from sequencer.ordering import Orderer
+from sequencer.protocol import Answer
+from sequencer.raft import Duties, Event, Log, Message, Persisted, Raft, Timing
+from sequencer.sessions import Sessions
+
+RETRY_MS = 100
+"""How long a node with a full disk waits before it looks for room again."""
+REPLAY_BYTES = 4 << 20
+
+
+class Wire(Protocol):
+    """Where a node's words go. None of these calls may fail or wait."""
+
+    def send(self, peer: str, message: Message) -> None:
+        """To one other node; it may be lost."""
+
+    def publish(self, entry: Entry) -> None:
+        """A committed entry, to whoever listens."""
+
+    def answer_read(self, ticket: int, index: int) -> None:
+        """The committed index that a read asked for, or -1 if this node cannot tell."""
+
+
+class Clocks(Protocol):
+    """The two clocks of a host."""
+
+    def monotonic_ns(self) -> int:
+        """Never goes back."""
+
+    def wall_ns(self) -> int:
+        """Since the epoch, as far as the host knows."""
+
+
+class DurableOrderer:
+    """One node without its sockets. Made by `open`; not thread-safe."""
+
+    def __init__(
+        self, config: Config, orderer: Orderer, journal: Journal, box: BallotBox, wire: Wire, clocks: Clocks
+    ) -> None:
+        self.orderer = orderer
+        self.raft = orderer.raft
+        self.journal = journal
+        self.is_full = False
+        """Whether only what is reserved for is taken in."""
+        self._config = config
+        self._box = box
+        self._wire = wire
+        self._clocks = clocks
+        self._unwritten: list[Entry] = []
+        self._truncate_after: int | None = None
+        self._stalled_until_ms = 0
+        self._look_again_ms = 0
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        name: str,
+        wire: Wire,
+        clocks: Clocks,
+        *,
+        disk: Disk = LOCAL_DISK,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> "DurableOrderer":
+        """The node `name` with what its directory holds; an empty one is made. Raises JournalError, ConfigError."""
+        directory = config.journal_directory(name)
+        alone = len(config.nodes) == 1
+        box = BallotBox.open(directory, name, config.cluster, disk=disk)
+        if box is None:
+            box = BallotBox.create(directory, name, config.cluster, salt=random, disk=disk)
+        journal = Journal.open(
+            directory,
+            config.cluster,
+            segment_bytes=config.journal.segment_bytes,
+            salt=random,
+            disk=disk,
+            keep_damaged=not alone,
+            must_exist=box.ballot.term > 0,
+        )
+        try:
+            if alone:
+                _refuse_suspect(journal, name)
+            seed = int.from_bytes(random(8), "little")
+            orderer = _recover(config, name, journal, box, seed, clocks.monotonic_ns() // 1_000_000)
+        except BaseException:
+            journal.close()
+            raise
+        return cls(config, orderer, journal, box, wire, clocks)
+
+    @property
+    def now_ms(self) -> int:
+        """The host's monotonic clock, in ms."""
+        return self._clocks.monotonic_ns() // 1_000_000
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self.journal.close()
+        self._box.close()
+
+    # --- input --------------------------------------------------------------------------------
+
+    def take(self, frame: bytes, leader_ingress: str) -> Answer | None:
+        """Judge the batches of a frame; see `Orderer.take`."""
+        return self.orderer.take(frame, self._serves, leader_ingress)
+
+    def hear(self, event: Event) -> None:
+        """Take a peer's message, or an operator's wish; what is owed for it is done by `turn`.
+
+        Damaged messages are as good as lost. Raises DivergedLogError.
+        """
+        try:
+            self.orderer.step(self.now_ms, event)
+        except EnvelopeError:
+            return
+
+    def turn(self) -> None:
+        """Let time pass: make one entry of all that waits, and do everything that is owed."""
+        now_ms = self.now_ms
+        self._look_for_room(now_ms)
+        self._forget_suspicion()
+        self.orderer.propose(now_ms, self._clocks.wall_ns(), self._clocks.monotonic_ns())
+        self.orderer.step(now_ms)
+        self._fulfil()
+
+    def wait_ms(self) -> int:
+        """How long `turn` may be put off if nothing comes."""
+        return max(0, min(self.raft.wake_ms - self.now_ms, RETRY_MS))
+
+    def heartbeat(self) -> Heartbeat:
+        """What subscribers are told of this node when there is nothing to publish."""
+        raft = self.raft
+        contact_ms = max(0, self.now_ms - raft.contact_ms)
+        last = raft.log.entry(raft.published_index)
+        sequence = last.next_sequence if last else (1 if raft.published_index == 0 else 0)
+        stale = contact_ms > 2 * self._config.timing.election_ms
+        return Heartbeat(self._config.cluster, raft.term, raft.published_index, sequence, contact_ms, stale)
+
+    def _serves(self, channel: int) -> bool:
+        """While the disk is nearly full, only control and what engines say about accepted inputs."""
+        return not self.is_full or channel == CONTROL or channel in self._config.journal.reserve_channels
+
+    # --- duties -------------------------------------------------------------------------------
+
+    def _fulfil(self) -> None:
+        """Do what is owed, in the order that makes every promise true, until nothing more follows from it."""
+        orderer = self.orderer
+        while True:
+            owed, orderer.owed = orderer.owed, Duties()
+            if owed.ballot is not None:
+                term, voted_for = owed.ballot
+                self._box.save(Ballot(term, voted_for or None))
+            for peer, message in owed.appends:
+                self._wire.send(peer, message)
+            persisted = self._write(owed)
+            for peer, message in owed.replies:
+                self._wire.send(peer, message)
+            for entry in owed.committed:
+                self._wire.publish(entry)
+            for peer, message in owed.notices:
+                self._wire.send(peer, message)
+            for ticket, index in owed.reads:
+                self._wire.answer_read(ticket, index)
+            if not persisted:
+                return
+            orderer.step(self.now_ms, Persisted(self.journal.last_index))
+            self._forget_suspicion()
+
+    def _forget_suspicion(self) -> None:
+        """Once the core finds that the place is covered; without room for that, later."""
+        if self.journal.suspect and not self.raft.suspect_index:
+            with contextlib.suppress(DiskFullError):
+                self.journal.clear_suspect()
+
+    def _write(self, owed: Duties) -> bool:
+        """Drop and write what is owed to the journal; tell whether something is newly durable."""
+        if owed.truncate_after is not None:
+            after = owed.truncate_after
+            self._unwritten = [entry for entry in self._unwritten if entry.index <= after]
+            if after < self.journal.last_index:
+                self._truncate_after = after if self._truncate_after is None else min(after, self._truncate_after)
+        self._unwritten += owed.entries
+        if not self._unwritten and self._truncate_after is None:
+            return False
+        if self._stalled_until_ms > self.now_ms:
+            return False
+        try:
+            self._write_waiting()
+        except DiskFullError:
+            self._stalled_until_ms = self.now_ms + RETRY_MS
+            return False
+        return True
+
+    def _write_waiting(self) -> None:
+        if self._truncate_after is not None:
+            self.journal.truncate_after(self._truncate_after)
+            self._truncate_after = None
+        if self._unwritten:
+            self.journal.append(self._unwritten, min(self.raft.commit_index, self._unwritten[-1].index))
+            self._unwritten = []
+
+    def _look_for_room(self, now_ms: int) -> None:
+        """Is the node full? It is while a group finds no room, and below the reserve with no room for a segment."""
+        if now_ms < self._look_again_ms:
+            return
+        self._look_again_ms = now_ms + RETRY_MS
+        stalled = bool(self._unwritten)
+        short = stalled or self.journal.room_bytes() < self._config.journal.reserve_bytes
+        if short:
+            self.journal.prepare()
+        self.is_full = stalled or (short and self.journal.is_full)
+        self.raft.fit = not self.is_full
+
+
+def read_all(journal: Journal) -> Iterator[Entry]:
+    """Every entry of a journal, in order."""
+    index = 1
+    while index <= journal.last_index:
+        for data in journal.read(index, REPLAY_BYTES):
+            yield decode_entry(data)
+            index += 1
+
+
+def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: int, now_ms: int) -> Orderer:
+    """Rebuild the raft log and the table of senders from the journal."""
+    log = Log(config.founders, fetch=journal.read)
+    sessions = Sessions()
+    for entry in read_all(journal):
+        log.append(entry)
+        sessions.append(entry.index, entry.batches())
+        sessions.commit(min(entry.index, journal.commit_index))
+    raft = Raft(
+        name,
+        box.identity,
+        cluster=config.cluster,
+        log=log,
+        term=box.ballot.term,
+        voted_for=box.ballot.voted_for or "",
+        commit_index=min(journal.commit_index, log.last_index),
+        suspect_index=journal.suspect_index,
+        timing=Timing(config.timing.election_ms, config.timing.heartbeat_ms),
+        seed=seed,
+        now_ms=now_ms,
+    )
+    sessions.commit(raft.commit_index)
+    return Orderer(raft, sessions, config.permitted, config.limits)
+
+
+def _refuse_suspect(journal: Journal, name: str) -> None:
+    if journal.suspect:
+        raise CorruptJournalError(
+            f"the last group in the journal of {name} is whole but does not match its checksum: it may have been "
+            "acknowledged. A node cannot go on from there alone: restore the journal from a copy, or see "
+            f"`sequencer log verify`. {'; '.join(journal.recovered.notes)}"
+        )
