@@ -19,9 +19,10 @@ JUMP_NS = 250_000_000
 class SequencedClock:
     """Turns two unreliable clocks into one that entries can carry. Pure: the readings are passed in."""
 
-    def __init__(self, last_ns: int = 0) -> None:
-        self._last_ns = last_ns
-        self._monotonic_ns: int | None = None
+    def __init__(self, last_ns: int, wall_ns: int, monotonic_ns: int) -> None:
+        # When a process starts there is only the log and the wall clock to go by; later jumps are seen.
+        self._last_ns = max(last_ns, wall_ns)
+        self._monotonic_ns = monotonic_ns
         self.offset_ns = 0
         """Wall clock minus sequenced time at the last stamp."""
         self.jumps = 0
@@ -39,11 +40,7 @@ class SequencedClock:
 
     def stamp(self, wall_ns: int, monotonic_ns: int) -> int:
         """The time of an entry made now."""
-        if self._monotonic_ns is None:
-            # Nothing came since this process started: there is only the log and the wall clock to go by.
-            self._last_ns = max(self._last_ns, wall_ns)
-        else:
-            self._last_ns += self._advance(wall_ns, max(0, monotonic_ns - self._monotonic_ns))
+        self._last_ns += self._advance(wall_ns, max(0, monotonic_ns - self._monotonic_ns))
         self._monotonic_ns = monotonic_ns
         return self._last_ns
 

@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from sequencer.clock import SequencedClock
 from sequencer.config import Config
 from sequencer.envelope import CONTROL, Entry, Heartbeat, decode_entry
 from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError
@@ -101,13 +102,14 @@ class DurableOrderer:
             salt=random,
             disk=disk,
             keep_damaged=not alone,
-            must_exist=box.ballot.term > 0,
+            segments_expected=box.segments,
         )
         try:
             if alone:
                 _refuse_suspect(journal, name)
+            box.note_segments(journal.segment_number)
             seed = int.from_bytes(random(8), "little")
-            orderer = _recover(config, name, journal, box, seed, clocks.monotonic_ns() // 1_000_000)
+            orderer = _recover(config, name, journal, box, seed, clocks)
         except BaseException:
             journal.close()
             raise
@@ -223,6 +225,7 @@ class DurableOrderer:
         if self._unwritten:
             self.journal.append(self._unwritten, min(self.raft.commit_index, self._unwritten[-1].index))
             self._unwritten = []
+        self._box.note_segments(self.journal.segment_number)
 
     def _look_for_room(self, now_ms: int) -> None:
         """Is the node full? It is while a group finds no room, and below the reserve with no room for a segment."""
@@ -246,7 +249,7 @@ def read_all(journal: Journal) -> Iterator[Entry]:
             index += 1
 
 
-def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: int, now_ms: int) -> Orderer:
+def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: int, clocks: Clocks) -> Orderer:
     """Rebuild the raft log and the table of senders from the journal."""
     log = Log(config.founders, fetch=journal.read)
     sessions = Sessions()
@@ -265,10 +268,11 @@ def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: 
         suspect_index=journal.suspect_index,
         timing=Timing(config.timing.election_ms, config.timing.heartbeat_ms),
         seed=seed,
-        now_ms=now_ms,
+        now_ms=clocks.monotonic_ns() // 1_000_000,
     )
     sessions.commit(raft.commit_index)
-    return Orderer(raft, sessions, config.permitted, config.limits)
+    clock = SequencedClock(log.last_time_ns, clocks.wall_ns(), clocks.monotonic_ns())
+    return Orderer(raft, sessions, clock, config.permitted, config.limits)
 
 
 def _refuse_suspect(journal: Journal, name: str) -> None:

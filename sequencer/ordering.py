@@ -30,12 +30,13 @@ class Orderer:
         self,
         raft: Raft,
         sessions: Sessions,
+        clock: SequencedClock,
         permitted: Callable[[str], frozenset[int]],
         limits: LimitsConfig,
     ) -> None:
         self.raft = raft
         self.sessions = sessions
-        self.clock = SequencedClock(raft.log.last_time_ns)
+        self.clock = clock
         self.owed = Duties()
         self._permitted = permitted
         self._permissions: dict[str, frozenset[int]] = {}

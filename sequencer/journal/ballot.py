@@ -1,4 +1,4 @@
-"""What a node must never forget besides its log: its term, its vote, and which disk it is.
+"""What a node must never forget besides its log: its term, its vote, which disk it is, how many segments it made.
 
     ballot   | slot 0: serial 4, term 7 | slot 1: serial 5, term 8 |      the higher serial counts
              0                         512                        1024
@@ -15,7 +15,10 @@ no room, and no name changes. All integers are little-endian; a slot:
         48   24  node       ASCII, zero-padded
         72    8  term
         80   24  voted_for  ASCII, zero-padded; zeros for nobody
-       104  408  reserved   zero
+       104    8  segments   the number of the journal's last segment, 0 before the first
+       112  400  reserved   zero
+
+A journal whose last file is gone looks whole; the number here tells that it is not.
 
 A sector is written whole or not at all, so both slots are always valid. One that is not has rotted: the
 node may have voted and cannot tell, and must not go on.
@@ -37,7 +40,7 @@ NODE_NAME_BYTES_MAX: Final = 24
 IDENTITY_BYTES: Final = 16
 SLOTS: Final = 2
 _MAGIC = b"ISV2"
-_BODY = struct.Struct("<Q16s16s24sQ24s")
+_BODY = struct.Struct("<Q16s16s24sQ24sQ")
 _CRC_FROM = 8
 
 
@@ -54,6 +57,7 @@ class _Slot(NamedTuple):
     disk: bytes
     node: str
     ballot: Ballot
+    segments: int
 
 
 class BallotBox:
@@ -80,7 +84,7 @@ class BallotBox:
         Raises ConfigError if there is one, JournalError if it cannot be made.
         """
         path = Path(directory) / BALLOT_NAME
-        slot = _Slot(1, cluster, salt(IDENTITY_BYTES), node, Ballot(0, None))
+        slot = _Slot(1, cluster, salt(IDENTITY_BYTES), node, Ballot(0, None), 0)
         try:
             disk.make_directory(path.parent)
             if BALLOT_NAME in disk.names(path.parent):
@@ -136,7 +140,23 @@ class BallotBox:
 
         Raises JournalError; then a node must stop, and neither vote nor speak in this term.
         """
-        slot = self._slot._replace(serial=self._slot.serial + 1, ballot=ballot)
+        self._write(self._slot._replace(ballot=ballot))
+
+    @property
+    def segments(self) -> int:
+        """The number of the journal's last segment, as it was noted."""
+        return self._slot.segments
+
+    def note_segments(self, number: int) -> None:
+        """The journal goes on in this segment: note it, durably, before what it holds is acknowledged.
+
+        Raises JournalError as `save` does.
+        """
+        if number != self._slot.segments:
+            self._write(self._slot._replace(segments=number))
+
+    def _write(self, changed: _Slot) -> None:
+        slot = changed._replace(serial=self._slot.serial + 1)
         try:
             write_whole(self._disk, self._fd, [encode_slot(slot)], slot.serial % SLOTS * SECTOR_BYTES)
             self._disk.sync(self._fd)
@@ -153,7 +173,13 @@ def encode_slot(slot: _Slot) -> bytes:
     """One sector."""
     ballot = slot.ballot
     body = _BODY.pack(
-        slot.serial, slot.cluster, slot.disk, _pad(slot.node), ballot.term, _pad(ballot.voted_for or "")
+        slot.serial,
+        slot.cluster,
+        slot.disk,
+        _pad(slot.node),
+        ballot.term,
+        _pad(ballot.voted_for or ""),
+        slot.segments,
     ).ljust(SECTOR_BYTES - _CRC_FROM, b"\0")
     return _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
 
@@ -166,9 +192,9 @@ def decode_slot(sector: bytes, place: str) -> _Slot:
             f"{place}: a ballot does not match its checksum: this node may have voted and cannot tell; restore the "
             "file from a copy that is as new, or replace the node: empty its directory and `sequencer members add` it"
         )
-    serial, cluster, disk, node, term, voted_for = _BODY.unpack_from(sector, _CRC_FROM)
+    serial, cluster, disk, node, term, voted_for, segments = _BODY.unpack_from(sector, _CRC_FROM)
     ballot = Ballot(term, voted_for.rstrip(b"\0").decode("ascii") or None)
-    return _Slot(serial, cluster, disk, node.rstrip(b"\0").decode("ascii"), ballot)
+    return _Slot(serial, cluster, disk, node.rstrip(b"\0").decode("ascii"), ballot, segments)
 
 
 def _pad(name: str) -> bytes:

@@ -42,6 +42,7 @@ from sequencer.journal.format import (
     group_span_bytes,
     payload_crc,
     round_to_sectors,
+    segment_name,
     segment_number,
 )
 from sequencer.journal.loading import read_header, read_headers, read_segment
@@ -115,12 +116,12 @@ class Journal:
         salt: Callable[[int], bytes] = os.urandom,
         disk: Disk = LOCAL_DISK,
         keep_damaged: bool = False,
-        must_exist: bool = False,
+        segments_expected: int = 0,
     ) -> Self:
         """Open or make the journal of a node of `cluster` (16 bytes), and recover it; see `recovered`.
 
         With `keep_damaged`, damage makes it suspect instead of being raised: it holds what is whole before the
-        damage. With `must_exist`, a journal that is not there counts as damaged.
+        damage. Fewer segments than `segments_expected` are damage too.
         `salt(n)` gives n random bytes. Raises RunningError if another process has it open, JournalError
         if the directory cannot be used or belongs to another cluster or a newer format, DiskFullError
         if there is no room for a first segment, CorruptJournalError if durable entries are damaged.
@@ -132,7 +133,7 @@ class Journal:
         try:
             disk.make_directory(path)
             journal._lock = disk.lock(path / _LOCK_NAME)
-            journal._recover(keep_damaged=keep_damaged, must_exist=must_exist)
+            journal._recover(segments_expected, keep_damaged=keep_damaged)
         except OSError as error:
             journal.close()
             journal._raise_unopened(error)
@@ -140,6 +141,12 @@ class Journal:
             journal.close()
             raise
         return journal
+
+    @property
+    def segment_number(self) -> int:
+        """The number of the segment that takes groups."""
+        assert self._segment is not None, "an open journal has a segment"
+        return self._segment.header.number
 
     @property
     def suspect(self) -> bool:
@@ -266,14 +273,14 @@ class Journal:
 
     # --- recovery --------------------------------------------------------------------------------
 
-    def _recover(self, *, keep_damaged: bool, must_exist: bool) -> None:
+    def _recover(self, segments_expected: int, *, keep_damaged: bool) -> None:
         names = self._disk.names(self.directory)
         for name in names:
             if name.endswith(".tmp"):
                 self._disk.remove(self.directory / name)
         self.suspect_index = read_suspicion(self._disk, self.directory)
         try:
-            headers = self._read_headers(must_exist=must_exist)
+            headers = self._read_headers(segments_expected)
             if headers:
                 self._take_over(recover(headers, self._load), keep_damaged=keep_damaged)
             else:
@@ -281,12 +288,13 @@ class Journal:
         except CorruptJournalError as damage:
             if not keep_damaged:
                 raise
-            self._take_what_is_whole(damage)
+            self._take_what_is_whole(damage, segments_expected)
 
-    def _read_headers(self, *, must_exist: bool) -> list[SegmentHeader]:
+    def _read_headers(self, segments_expected: int) -> list[SegmentHeader]:
         headers = read_headers(self._disk, self.directory, self.cluster)
-        if must_exist and not headers:
-            raise CorruptJournalError(f"the journal in {self.directory} is gone: it holds no segment; {REPAIR}")
+        if len(headers) < segments_expected:
+            gone = segment_name(segments_expected)
+            raise CorruptJournalError(f"{gone} is gone from {self.directory}, which had made it; {REPAIR}")
         return headers
 
     def _load(self, header: SegmentHeader) -> bytes:
@@ -306,14 +314,16 @@ class Journal:
             self._suspect(tail.indexes[1] if tail.indexes else UNKNOWN_INDEX, durably=keep_damaged)
         self._describe(describe(recovery))
 
-    def _take_what_is_whole(self, damage: CorruptJournalError) -> None:
+    def _take_what_is_whole(self, damage: CorruptJournalError, segments_expected: int) -> None:
         """Keep what comes before the damage; first of all, never forget that there was more."""
         numbers = sorted(filter(None, map(segment_number, self._disk.names(self.directory))))
         found = salvage(numbers, lambda name: read_header(self._disk, self.directory / name), self._load)
-        self._suspect(found.suspect_index, durably=True)
+        is_end_gone = max(numbers, default=0) < segments_expected
+        self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
         self._disk.make_directory(self.directory / _ASIDE_NAME)
         for name in reversed(found.aside):
             self._disk.rename(self.directory / name, self._free_aside_path(name))
+            self._disk.sync_directory(self.directory / _ASIDE_NAME)
             self._disk.sync_directory(self.directory)
         self._catalog = Catalog(self._disk, self.directory)
         for extent in found.extents:

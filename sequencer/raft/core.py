@@ -18,7 +18,8 @@ Rules:
   begun only when the one before it, and an entry of the leader's own term, are committed.
 - Votes and acknowledgements count by name and disk, and from voters only.
 - A suspect node, one that may have lost what it acknowledged, neither votes nor vouches until the
-  committed log covers what it may have lost. An unfit one (its disk is full) does not seek the lead.
+  committed log covers what it may have lost. Where nobody can tell how much that is, a new term can: the
+  lead is handed over. An unfit node (its disk is full) does not seek the lead, and gives it up.
 - There is no lease: nothing is decided by a clock but when to ask again.
 """
 
@@ -233,8 +234,8 @@ class Raft:
             return
         if lead.heir and self._now_ms >= lead.heir_until_ms:
             lead.heir = ""
-        if not self.fit and not lead.heir and (heir := lead.fittest()):
-            self._on_transfer(Transfer(heir))
+        if not lead.heir and (not self.fit or lead.is_doubted(self._now_ms - 4 * self._timing.election_ms)):
+            self._on_transfer(Transfer(lead.fittest()))
         for peer, progress in lead.progress.items():
             if self._now_ms - progress.sent_ms >= self._timing.heartbeat_ms:
                 self._send(lead, peer, progress, beat=True)
@@ -390,13 +391,15 @@ class Raft:
             assert answer.match_index <= self.log.last_index, (answer, self.log.last_index)
             progress.agree(answer.match_index, vouches=answer.vouches)
         else:
-            progress.disagree(answer.match_index, self.log.last_index)
+            progress.disagree(answer.match_index, self.log.last_index, self._now_ms, vouches=answer.vouches)
+        progress.doubt(self._now_ms, vouches=answer.vouches, commit_index=self.commit_index)
         self._commit_by_counting(lead)
         self._confirm_reads(lead)
         self._complete_transfer(lead)
         if self._lead is lead and lead.has_caught_up(answer.node, self.commit_index):
             self._on_change_members(ChangeMembers(self.members.promoted(answer.node)))
-        if self._lead is lead:
+        is_stale = not answer.accepted and answer.match_index < progress.match_index
+        if self._lead is lead and not is_stale:
             self._send(lead, answer.node, progress)
 
     def _commit_by_counting(self, lead: Lead) -> None:

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from sequencer.members import Member, Members
 from sequencer.raft.log import Log
 from sequencer.raft.messages import Append
-from sequencer.raft.progress import Progress, majority
+from sequencer.raft.progress import CAUGHT_UP_ENTRIES, Progress, majority
 
 APPEND_BYTES_MAX = 1 << 20
 APPEND_ENTRIES_MAX = 1024
-CAUGHT_UP_ENTRIES = 64
-"""A joining learner that is no further behind what is committed has caught up."""
 
 
 class Lead:
@@ -56,6 +54,10 @@ class Lead:
         members = self._log.members
         heirs = [name for name in members.voters if name != self._name and self.progress[name].fit]
         return max(heirs, key=lambda name: self.progress[name].match_index, default="")
+
+    def is_doubted(self, since_ms: int) -> bool:
+        """Whether a member has held everything since then and does not vouch: it waits for another term."""
+        return any(each.doubtful_ms is not None and each.doubtful_ms <= since_ms for each in self.progress.values())
 
     def was_heard(self, name: str, since_ms: int) -> bool:
         """Whether a member has answered since then."""

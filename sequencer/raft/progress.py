@@ -7,7 +7,8 @@ Rules:
 - A member gets more only as it answers: a slow one fills its window, and costs nobody else anything.
 - `match_index` is how far it follows; `counted_index` is how far its word counts for a majority. They
   differ for a member that may not vouch for what it holds (see `Appended.vouches`).
-- Neither ever goes back: answers may come late, twice, or in another order.
+- Neither ever goes back, since answers may come late, twice, or in another order; but where a member says
+  that it does not vouch, or contradicts itself for long, its word before that is void.
 """
 
 from collections import deque
@@ -18,6 +19,10 @@ import msgspec
 IN_FLIGHT_MAX = 64
 IN_FLIGHT_BYTES_MAX = 8 << 20
 """Appends on their way to one member, and bytes of entries in them."""
+CAUGHT_UP_ENTRIES = 64
+"""A member that is no further behind what is committed has caught up."""
+CONTRADICTION_MS = 1000
+"""Longer than an answer that was overtaken may be on its way."""
 
 
 class Progress(msgspec.Struct):
@@ -32,6 +37,10 @@ class Progress(msgspec.Struct):
     """The last round of contact that it answered."""
     fit: bool = True
     """Whether it could lead: its disk has room, and it holds what it vouched for."""
+    doubtful_ms: int | None = None
+    """Since when it holds about all that is committed and does not vouch for it."""
+    contradicts_ms: int | None = None
+    """Since when it says that it does not hold what it had acknowledged."""
     probing: bool = True
     in_flight: deque[tuple[int, int]] = msgspec.field(default_factory=deque)
     """The last index and the bytes of each append on its way."""
@@ -53,9 +62,9 @@ class Progress(msgspec.Struct):
 
     def agree(self, match_index: int, *, vouches: bool) -> None:
         """It holds what we hold, up to this index."""
+        self.contradicts_ms = None
         self.match_index = max(self.match_index, match_index)
-        if vouches:
-            self.counted_index = max(self.counted_index, match_index)
+        self.counted_index = max(self.counted_index, match_index) if vouches else 0
         if self.probing:
             self.probing = False
             self._forget_in_flight()
@@ -64,11 +73,28 @@ class Progress(msgspec.Struct):
             self.in_flight_bytes -= self.in_flight.popleft()[1]
         self.next_index = max(self.next_index, self.match_index + 1)
 
-    def disagree(self, meet_index: int, last_index: int) -> None:
-        """The logs may meet at `meet_index`: try there, but never behind what is known to match."""
+    def disagree(self, meet_index: int, last_index: int, now_ms: int, *, vouches: bool) -> None:
+        """The logs may meet at `meet_index`: try there, but never behind what is known to match.
+
+        One that goes on to contradict for CONTRADICTION_MS has lost what it acknowledged, and does not know.
+        """
+        if meet_index >= self.match_index:
+            self.contradicts_ms = None
+        elif self.contradicts_ms is None:
+            self.contradicts_ms = now_ms
+        has_lost = self.contradicts_ms is not None and now_ms - self.contradicts_ms > CONTRADICTION_MS
+        if not vouches or has_lost:
+            self.match_index, self.counted_index = min(self.match_index, meet_index), 0
         self.probing = True
         self._forget_in_flight()
         self.next_index = max(self.match_index + 1, min(meet_index, last_index) + 1)
+
+    def doubt(self, now_ms: int, *, vouches: bool, commit_index: int) -> None:
+        """Note whether it holds about everything and still does not vouch."""
+        if vouches or self.match_index < commit_index - CAUGHT_UP_ENTRIES:
+            self.doubtful_ms = None
+        elif self.doubtful_ms is None:
+            self.doubtful_ms = now_ms
 
     def _forget_in_flight(self) -> None:
         self.in_flight.clear()

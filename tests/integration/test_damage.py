@@ -97,7 +97,7 @@ def test_a_lost_journal_is_not_taken_for_a_new_one(killed: Running):
     segment(killed).unlink()
     done = killed.run("node", "node-1")
 
-    assert "is gone: it holds no segment" in complaint(done)
+    assert "00000001.seg is gone from" in complaint(done)
     assert not segment(killed).exists()
 
 

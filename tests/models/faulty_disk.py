@@ -76,6 +76,7 @@ class FaultyDisk:
         self.failing: dict[str, int] = {}
         self.watch: Callable[[str], None] | None = None
         self.operations: list[str] = []
+        self.syncs = 0
         self._names: dict[Path, Inode | None] = {}
         self._changes: list[tuple[Path, dict[Path, Inode | None]]] = []
         self._durable_names: dict[Path, Inode | None] = {}
@@ -205,6 +206,7 @@ class FaultyDisk:
 
     def sync(self, fd: int) -> None:
         self._operate("sync")
+        self.syncs += 1
         self._open[fd].sync()
 
     def sync_directory(self, path: Path) -> None:

@@ -13,7 +13,7 @@ SECOND = 1_000_000_000
 @given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, SECOND)), min_size=1, max_size=50))
 def test_time_never_decreases_and_moves_at_most_a_little_faster_than_it_passes(readings):
     """Whatever the wall clock says, a stamp follows the last by at most what passed plus the slew."""
-    clock, monotonic_ns = SequencedClock(), 0
+    clock, monotonic_ns = SequencedClock(0, readings[0][0], 0), 0
     stamps = [(clock.stamp(readings[0][0], 0), 0)]
     for wall_ns, passed_ns in readings[1:]:
         monotonic_ns += passed_ns
@@ -25,7 +25,7 @@ def test_time_never_decreases_and_moves_at_most_a_little_faster_than_it_passes(r
 
 def test_a_jump_of_the_wall_clock_is_counted_and_not_followed():
     """An hour forward or back moves sequenced time by no more than the slew."""
-    clock = SequencedClock()
+    clock = SequencedClock(0, 10_000 * SECOND, 0)
     start = clock.stamp(10_000 * SECOND, 0)
     later = clock.stamp(13_600 * SECOND, SECOND)
 
@@ -34,7 +34,7 @@ def test_a_jump_of_the_wall_clock_is_counted_and_not_followed():
 
 def test_a_small_offset_is_worn_off():
     """Ten ms of difference are gone after a few seconds."""
-    clock = SequencedClock()
+    clock = SequencedClock(0, 10_000 * SECOND, 0)
     clock.stamp(10_000 * SECOND, 0)
     for second in range(1, 6):
         stamp = clock.stamp(10_000 * SECOND + second * SECOND + SECOND // 100, second * SECOND)
@@ -43,8 +43,24 @@ def test_a_small_offset_is_worn_off():
 
 
 def test_a_new_leader_never_goes_behind_the_log():
-    """The first stamp of a process starts at the later of the log's end and the wall clock."""
-    clock = SequencedClock(last_ns=50 * SECOND)
+    """A process starts at the later of the log's end and its wall clock, and goes along with what it follows."""
+    clock = SequencedClock(50 * SECOND, 40 * SECOND, 0)
     clock.follow(60 * SECOND, monotonic_ns=0)
 
     assert clock.stamp(40 * SECOND, 0) == 60 * SECOND
+
+
+def test_a_follower_whose_wall_clock_jumped_leads_without_a_jump():
+    """It goes by the times that the leader before it gave, and by its own monotonic clock."""
+    clock = SequencedClock(0, 10_000 * SECOND, 0)
+    clock.follow(10_001 * SECOND, monotonic_ns=SECOND)
+    stamp = clock.stamp(99_999 * SECOND, 3 * SECOND)
+
+    assert stamp - 10_003 * SECOND == 2 * SECOND * SLEW_PER_MILLE // 1000
+
+
+def test_a_jump_before_the_first_entry_does_not_show():
+    """What counts is the wall clock at the start of the process."""
+    clock = SequencedClock(0, 10_000 * SECOND, 0)
+
+    assert clock.stamp(13_600 * SECOND, SECOND) - 10_001 * SECOND == SECOND * SLEW_PER_MILLE // 1000

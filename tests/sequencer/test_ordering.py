@@ -2,6 +2,7 @@
 
 import pytest
 
+from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
 from sequencer.envelope import NO_DIGEST, encode_batch
 from sequencer.members import Member, Members
@@ -16,7 +17,13 @@ CLUSTER = bytes(16)
 def orderer(members=("a",)):
     founders = Members.founding(Member(name, name.encode() * 16) for name in members)
     raft = Raft("a", b"a" * 16, cluster=CLUSTER, log=Log(founders))
-    made = Orderer(raft, Sessions(), lambda sender: frozenset({1} if sender == "s" else ()), LimitsConfig())
+    made = Orderer(
+        raft,
+        Sessions(),
+        SequencedClock(0, 0, 0),
+        lambda sender: frozenset({1} if sender == "s" else ()),
+        LimitsConfig(),
+    )
     made.step(0)
     settle(made)
     return made

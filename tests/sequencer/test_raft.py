@@ -1,86 +1,125 @@
-"""Consensus, in whole groups on a virtual clock and network."""
+"""Consensus, in small: what a leader knows of the others, who belongs to the group, what the log remembers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sequencer.raft import Role, Transfer
-from tests.simulation.cluster import Cluster
+from sequencer.envelope import encode_entry
+from sequencer.members import Member, Members, members_batch
+from sequencer.raft import Log
+from sequencer.raft.progress import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, Progress, majority
 
-
-def settled(size=3):
-    cluster = Cluster(seed=1, size=size)
-    cluster.run(1500)
-    return cluster
-
-
-@pytest.mark.parametrize("size", [1, 3, 5])
-def test_a_healthy_group_elects_one_leader_and_commits_everywhere(size):
-    """Every node publishes what the leader proposed, the leader's empty entry first."""
-    cluster = settled(size)
-    for _ in range(5):
-        cluster.propose(cluster.leader)
-    cluster.run(cluster.now_ms + 200)
-
-    assert [node.published_index for node in cluster.nodes.values()] == [6] * size
+DISKS = {name: name.encode() * 16 for name in "abcde"}
+THREE = Members.founding(Member(name, DISKS[name]) for name in "abc")
 
 
-@pytest.mark.parametrize("seed", range(150))
-def test_no_published_entry_differs_or_vanishes_whatever_fails(seed):
-    """Loss, repeats, delays, one-way cuts and crashes between any two duties: the group is never of two minds."""
-    cluster = Cluster(seed, size=3 if seed % 3 else 5, loss=seed % 4 * 0.05, crash=0.01)
-    cluster.chaos(200)
-    before = dict(cluster.published)
-    cluster.heal()
-    cluster.propose(cluster.leader)
-    cluster.run(cluster.now_ms + 1000)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=7))
+def test_a_majority_is_more_than_half(values: list[int]):
+    """The highest value that more than half of the group reach."""
+    reached = majority(values)
 
-    logs = [[entry.data for entry in cluster.disks[name].entries] for name in cluster.names]
-    assert all(log == logs[0] for log in logs), "the logs differ after healing"
-    assert all(logs[0][index - 1] == data for index, data in before.items()), "a published entry vanished"
-    assert len(cluster.published) == len(logs[0]), "the last proposal was not committed"
+    assert sum(value >= reached for value in values) * 2 > len(values)
+    assert sum(value > reached for value in values) * 2 <= len(values)
 
 
-def test_a_cut_off_leader_steps_down_and_publishes_nothing():
-    """Without a quorum nothing is committed, and the lead ends within two election timeouts."""
-    cluster = settled()
-    old = cluster.leader
-    cluster.cut = {(old, name) for name in cluster.names} | {(name, old) for name in cluster.names}
-    cluster.propose(old)
-    at = cluster.nodes[old].published_index
-    cluster.run(cluster.now_ms + 1500)
-
-    assert cluster.nodes[old].role is not Role.LEADER
-    assert cluster.nodes[old].published_index == at
-    assert cluster.leader not in (old, None)
+answers = st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=30)
 
 
-def test_a_returning_node_does_not_disturb_the_leader():
-    """PreVote: a node that was alone comes back without forcing an election."""
-    cluster = settled()
-    leader, term = cluster.leader, cluster.nodes[cluster.leader].term
-    away = next(name for name in cluster.names if name != leader)
-    cluster.cut = {(away, name) for name in cluster.names} | {(name, away) for name in cluster.names}
-    cluster.run(cluster.now_ms + 3000)
-    cluster.cut.clear()
-    cluster.run(cluster.now_ms + 1000)
-
-    assert (cluster.leader, cluster.nodes[leader].term) == (leader, term)
-
-
-def test_a_leader_hands_over_when_asked():
-    """Transfer: the named follower leads next, within one round of messages."""
-    cluster = settled()
-    heir = next(name for name in cluster.names if name != cluster.leader)
-    cluster.step(cluster.leader, Transfer(heir))
-    cluster.run(cluster.now_ms + 100)
-
-    assert cluster.leader == heir
+@given(answers)
+def test_what_a_member_vouched_for_is_not_forgotten(said: list[tuple[bool, int]]):
+    """Late and repeated answers never move a match back, and nothing counts that was not acknowledged."""
+    progress, highest = Progress(51), 0
+    for accepted, index in said:
+        if accepted:
+            progress.agree(index, vouches=True)
+            highest = max(highest, index)
+        else:
+            progress.disagree(index, 50, 0, vouches=True)
+        assert (progress.match_index, progress.counted_index) == (highest, highest)
+        assert progress.next_index > highest
 
 
-def test_a_vote_survives_a_crash():
-    """A node that voted and crashed does not vote for another in the same term."""
-    cluster = settled()
-    ballots = {name: cluster.disks[name].ballot for name in cluster.names}
-    for name in cluster.names:
-        cluster.start(name)
+def test_a_member_that_does_not_vouch_counts_for_nothing():
+    """Its earlier word is void as well, since it may have lost what it acknowledged."""
+    progress = Progress(11)
+    progress.agree(10, vouches=True)
+    progress.disagree(4, 10, 0, vouches=False)
 
-    assert {name: (node.term, node.voted_for) for name, node in cluster.nodes.items()} == ballots
+    assert (progress.match_index, progress.counted_index, progress.next_index) == (4, 0, 5)
+
+
+def test_a_member_that_contradicts_itself_for_long_begins_anew():
+    """One answer may be late; one that comes again and again tells of a loss."""
+    progress = Progress(11)
+    progress.agree(10, vouches=True)
+    progress.disagree(4, 10, 0, vouches=True)
+    before = progress.counted_index
+    progress.disagree(4, 10, 5000, vouches=True)
+
+    assert (before, progress.match_index, progress.counted_index) == (10, 4, 0)
+
+
+@pytest.mark.parametrize(("count", "size_bytes"), [(IN_FLIGHT_MAX, 1), (1, IN_FLIGHT_BYTES_MAX)])
+def test_a_slow_member_is_sent_no_more_than_its_window(count: int, size_bytes: int):
+    """By appends and by bytes; an answer opens the window again."""
+    progress = Progress(1)
+    progress.agree(0, vouches=True)
+    for index in range(1, count + 1):
+        assert progress.has_room
+        progress.send(index, size_bytes)
+    full = progress.has_room
+    progress.agree(1, vouches=True)
+
+    assert (full, progress.has_room) == (False, True)
+
+
+def changed(*members: Member, version: int = 1) -> Members:
+    return Members(version, members)
+
+
+A, B, C = THREE.all
+D = Member("d", DISKS["d"], voter=False, joining=True)
+
+
+@pytest.mark.parametrize(
+    ("after", "says"),
+    [
+        (THREE.with_member(D), ""),
+        (THREE.without("b"), ""),
+        (THREE.with_member(Member("b", DISKS["e"], voter=False)), ""),
+        (THREE.with_member(D).promoted("d"), "one member"),
+        (THREE.with_member(Member("d", DISKS["d"])), "begins as a learner"),
+        (THREE.with_member(Member("b", DISKS["e"])), "begins as a learner"),
+        (changed(A, version=1), "one member"),
+        (changed(A, B, C, D, version=3), "one member"),
+        (changed(A, B, C), "one member"),
+    ],
+)
+def test_a_group_changes_by_one_member_that_begins_as_a_learner(after: Members, says: str):
+    """So that the old and the new majority always share a voter, and a blank disk never decides."""
+    assert says in THREE.why_not_next(after)
+    assert bool(says) == bool(THREE.why_not_next(after))
+
+
+def test_a_learner_with_the_same_disk_is_promoted():
+    """The same disk: that is the one that has caught up."""
+    learning = THREE.with_member(D)
+
+    assert learning.why_not_next(learning.promoted("d")) == ""
+
+
+def test_a_dropped_tail_takes_its_members_along():
+    """Who belongs to the group is what the log that is left says."""
+    log = Log(THREE)
+    for members in (THREE, THREE.with_member(D)):
+        log.append(
+            encode_entry(
+                [members_batch(members)], cluster=bytes(16), term=1, index=log.last_index + 1, first_sequence=1,
+                time_ns=0, previous=log.last_digest, changes_members=True,
+            )
+        )  # fmt: skip
+    with_d = (log.members.voters, log.members.find("d"), log.members_index)
+    log.truncate_after(1)
+
+    assert with_d == (("a", "b", "c"), D, 2)
+    assert (log.members, log.members_index, log.members_at(0)) == (THREE, 1, THREE)

@@ -121,9 +121,9 @@ def test_a_journal_that_must_be_there_and_is_not():
     """All segments lost: alone that is an error, in a group the node may have acknowledged anything."""
     disk = FaultyDisk()
     disk.make_directory(HOME)
-    with pytest.raises(CorruptJournalError, match="is gone"):
-        Journal.open(HOME, CLUSTER, disk=disk, must_exist=True)
-    options = {"segment_bytes": 4096, "salt": counting_salt(), "keep_damaged": True, "must_exist": True}
+    with pytest.raises(CorruptJournalError, match="is gone from"):
+        Journal.open(HOME, CLUSTER, disk=disk, segments_expected=1)
+    options = {"segment_bytes": 4096, "salt": counting_salt(), "keep_damaged": True, "segments_expected": 1}
     journal = Journal.open(HOME, CLUSTER, disk=disk.after_kill(), **options)
 
     assert (journal.suspect_index, journal.last_index) == (UNKNOWN_INDEX, 0)
@@ -149,3 +149,14 @@ def test_what_was_set_aside_is_still_there():
 
     assert kept == whole
     assert "set aside" in journal.recovered.notes[1]
+
+
+def test_a_journal_whose_last_file_is_gone_is_found_out():
+    """It looks whole; the number of segments that were made tells that it is not."""
+    disk = reference()
+    count_made = len(names(disk))
+    disk.remove(HOME / segment_name(count_made))
+    options = {"segment_bytes": SEGMENT_BYTES, "salt": counting_salt(), "keep_damaged": True}
+    journal = Journal.open(HOME, CLUSTER, disk=disk, segments_expected=count_made, **options)
+
+    assert journal.suspect_index == UNKNOWN_INDEX
