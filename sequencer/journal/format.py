@@ -14,7 +14,7 @@ Segment header, 512 bytes:
     offset size field
          0    4  magic          b"ISJL"
          4    4  version        of the whole format; a newer one is refused
-         8    4  crc            CRC-32 of the sector after this field
+         8    4  crc            CRC-32 of the version and of the sector after this field, in every version
         12    4  reserved       zero
         16   16  cluster        id of the group of nodes
         32    8  salt           random, new for every segment
@@ -161,8 +161,12 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
         header.commit_index,
     )  # fmt: skip
     sector = bytearray(packed.ljust(SECTOR_BYTES, b"\0"))
-    struct.pack_into("<I", sector, 8, zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:]))
+    struct.pack_into("<I", sector, 8, _segment_crc(sector))
     return bytes(sector)
+
+
+def _segment_crc(sector: bytes | bytearray) -> int:
+    return zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:SECTOR_BYTES], zlib.crc32(memoryview(sector)[4:8]))
 
 
 def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
@@ -178,13 +182,13 @@ def decode_segment_header(sector: bytes, name: str) -> SegmentHeader:
         _magic, version, crc, _zero, cluster, salt, number, segment_bytes, first_index, first_group,
         previous_end, commit_index,
     ) = _SEGMENT.unpack_from(sector)  # fmt: skip
+    if _segment_crc(sector) != crc:
+        raise CorruptJournalError(f"{name} offset 0: the segment header does not match its checksum; {REPAIR}")
     if version != FORMAT_VERSION:
         raise JournalError(
             f"{name} has journal format {version}, this version reads format {FORMAT_VERSION}: "
             "run the version that wrote it"
         )
-    if zlib.crc32(memoryview(sector)[_SEGMENT_CRC_FROM:SECTOR_BYTES]) != crc:
-        raise CorruptJournalError(f"{name} offset 0: the segment header does not match its checksum; {REPAIR}")
     return SegmentHeader(
         cluster, salt, number, segment_bytes, first_index, first_group, previous_end, commit_index
     )  # fmt: skip

@@ -66,8 +66,8 @@ class Lead:
     def has_caught_up(self, name: str, commit_index: int) -> bool:
         """Whether this member is a learner that should become a voter now."""
         member = self._log.members.find(name)
-        counted_index = self.progress[name].counted_index
-        return member is not None and member.joining and counted_index >= commit_index - CAUGHT_UP_ENTRIES
+        due_index = max(self._log.members_index, commit_index - CAUGHT_UP_ENTRIES)
+        return member is not None and member.joining and self.progress[name].counted_index >= due_index
 
     def _fresh(self, now_ms: int) -> Progress:
         return Progress(self._log.last_index + 1, heard_ms=now_ms, sent_ms=now_ms, in_flight=deque())

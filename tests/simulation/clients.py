@@ -211,12 +211,12 @@ class Hostile:
             case 0:
                 return chance.pick(victim.frames) if victim.frames else b""
             case 1:  # another batch under a number that was used
-                number = max(1, submission.number - chance.below(3))
+                number = max(1, submission.number + 2 - chance.below(4))
                 return self._batch(victim, number, payload, chance.bytes(32), submission.incarnation)
             case 2:  # a process that was replaced
                 return self._batch(victim, submission.number + 1, payload, submission.digest, 0)
             case 3:  # the sequencer itself
-                return bytes(encode_batch("sequencer", CONTROL, 0, payload, count=0, incarnation=2).data)
+                return bytes(encode_batch("sequencer", CONTROL, 0, payload, count=1, incarnation=2).data)
             case _:  # a true batch, damaged
                 if not victim.frames:
                     return b""

@@ -1,5 +1,7 @@
 """The layouts: what is written is read back, and nothing else passes for it."""
 
+import zlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,6 +51,7 @@ def test_newer_format_is_refused_by_name():
     """A journal of a later version is refused, with its format and file named; it is not called corrupt."""
     sector = bytearray(layout.encode_segment_header(SEGMENT))
     sector[4] = 2
+    sector[8:12] = zlib.crc32(sector[12:], zlib.crc32(sector[4:8])).to_bytes(4, "little")
 
     with pytest.raises(JournalError, match=r"00000007\.seg has journal format 2") as caught:
         layout.decode_segment_header(bytes(sector), SEGMENT.name)
