@@ -6,7 +6,7 @@ published entries, delivered entries, submissions, acknowledgements, reads --> V
 from dataclasses import dataclass, field
 
 from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry, verify
-from sequencer.members import SEQUENCER
+from sequencer.members import SEQUENCER, members_in
 
 MS = 1_000_000
 CLOCK_BOUND_NS = 20_000 * MS
@@ -41,6 +41,8 @@ class Checks:
     acknowledged_index: int = 0
     """The highest index at which a sender has seen a batch of its own."""
     acknowledged: int = 0
+    voters: tuple[str, ...] = ()
+    """As the published log tells."""
     _floors: dict[tuple[str, int, bytes], int] = field(default_factory=dict)
     _senders: dict[str, _Sender] = field(default_factory=dict)
 
@@ -74,6 +76,8 @@ class Checks:
         if last is not None:
             require(entry.time_ns >= last.time_ns, f"{place} goes back in time")
             require(entry.term >= last.term, f"{place} goes back in term")
+        if entry.changes_members:
+            self.voters = members_in(entry).voters
         for batch in entry.batches():
             require(verify(batch), f"{place} holds a batch of {batch.sender} that is not what its digest says")
             if batch.sender != SEQUENCER:

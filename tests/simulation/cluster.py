@@ -249,18 +249,16 @@ class Cluster:
         log = self.checks.log
         if not log:
             return
-        voters = self._voters_at(len(log))
-        if not voters:
-            return  # all are down
-        holders = [name for name in voters if name in self.victims or _holds(self.hosts[name], log[-1])]
-        self.checks.survives(len(log), holders, voters)
+        sound = {name for name, host in self.hosts.items() if name in self.victims or _holds(host, self.checks.log[-1])}
+        if any(len(sound.intersection(voters)) * 2 > len(voters) for voters in self._groups()):
+            return
+        voters = self.checks.voters
+        self.checks.survives(len(log), sorted(sound.intersection(voters)), list(voters))
 
-    def _voters_at(self, index: int) -> list[str]:
-        """The voters as of an entry, as any node that has it tells."""
-        for host in self.hosts.values():
-            if host.node is not None and host.node.raft.log.last_index >= index:
-                return list(host.node.raft.log.members_at(index).voters)
-        return []
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The voters as the log tells, and as a leader may count them by a change that is not published yet."""
+        nodes = [host.node for host in self.hosts.values() if host.node is not None]
+        return [self.checks.voters, *(node.raft.members.voters for node in nodes)]
 
     def _check_end(self) -> None:
         """Every sound disk's journal reads back, and holds exactly what was published."""

@@ -218,8 +218,8 @@ def members(cluster: "Cluster", chance: Chance) -> str:
     else:
         name = chance.pick([member.name for member in now.all])
         change = now.without(name)
-        if len(change.all) < 3:
-            return ""
+        if len(change.voters) < len(now.voters) and (len(change.voters) < 3 or len(now.voters) < len(now.all)):
+            return ""  # a careful operator keeps three voters, and waits until who joins has joined
     soon = [member.name for member in change.all if member.voter or member.joining]
     for deciding in (list(change.voters), soon):
         if len([name for name in deciding if name not in cluster.victims]) * 2 <= len(deciding):
