@@ -342,6 +342,9 @@ class Stage:
 
     def _fulfil(self, node: Node, duties: Duties) -> None:
         if node.holds:
+            for entry in duties.committed:  # what waits for the disk holds up no publishing
+                self._publish(node, entry)
+            duties.committed = []
             if duties.ballot is None and not duties.entries and duties.truncate_after is None and not node.waiting:
                 self._write(node, duties)
                 return

@@ -72,7 +72,7 @@ def other(index: int) -> object:
         lambda: published(ENTRIES[0]).publishes("b", ENTRIES[2]),
         lambda: published(ENTRIES[0]).publishes("b", entry_after(None, b"x", term=1)) or published(ENTRIES[1]),
         lambda: published(*ENTRIES).delivers("c", 2, ENTRIES[0]),
-        lambda: published(*ENTRIES[:2]).delivers("c", 3, ENTRIES[2]),
+        lambda: published(ENTRIES[0]).delivers("c", 3, ENTRIES[2]),
         lambda: published(*ENTRIES).delivers("c", 2, other(2)),
         lambda: published(*ENTRIES).acknowledges(4),
         lambda: published(*ENTRIES).reads(3, 2),
