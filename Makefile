@@ -4,13 +4,18 @@ BIN := .venv/bin
 DATA ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check acceptance bench clean
+.PHONY: help install up down test check acceptance simulate zoo soak bench clean
+SEEDS ?= 1000
+FAILOVERS ?= 200
 
 help:
 	@echo "make up          install what is needed and start the venue in the foreground (Ctrl-C stops it)"
 	@echo "make down        stop a venue that runs in the background"
 	@echo "make test        install what is needed and pass every test and check"
 	@echo "make acceptance  the whole real flow against the naive model (some minutes)"
+	@echo "make simulate    whole groups on a virtual clock, network and disk: SEEDS=n, START=n"
+	@echo "make zoo         what catches each of the known bugs, and in how many seeds"
+	@echo "make soak        real nodes under kill -9 until FAILOVERS=n"
 	@echo "make bench       measure; the figures of the README come from here"
 	@echo "make install     only prepare .venv"
 
@@ -41,6 +46,15 @@ test: check
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
+
+simulate: install
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --start $(or $(START),0)
+
+zoo: install
+	@$(BIN)/python -m tests.zoo
+
+soak: install
+	@$(BIN)/python -m tests.faults.soak --failovers $(FAILOVERS)
 
 check: install
 	@$(BIN)/ruff check .

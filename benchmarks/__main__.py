@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other, as medians of several runs. Takes about five minutes.
+"""`make bench`: every benchmark, one after the other, as medians of several runs. Takes about ten minutes.
 
 python -m benchmarks [NAME ...]      only these
 """
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "marketdata": [],
     "journal": ["--dir"],
     "ordering": ["--dir"],
+    "failover": [],
     "replay": ["--dir"],
     "one_process": [],
     "venue": ["--dir"],

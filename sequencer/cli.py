@@ -222,6 +222,21 @@ def log_verify(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE
     raise typer.Exit(0 if all(row["problem"] == "" for row in rows) else 1)
 
 
+@log_app.command("repair", epilog="Example: sequencer log repair node-1 --accept-loss")
+def log_repair(
+    name: str,
+    data: DataDir = DEFAULT_DATA,
+    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Give up what lies behind the damage.")] = False,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Let a stopped node with a damaged journal go on: the damage is set aside, and a group gives back the rest."""
+    row = log_tools.repair(Config.load(data), name, accept_loss=accept_loss)
+    if output is Format.JSON:
+        print_json(row)
+    else:
+        console.print(table("repair", tuple(row), [row]))
+
+
 @log_app.command("dump", epilog="Example: sequencer log dump --first 100 --last 120 --messages")
 def log_dump(
     data: DataDir = DEFAULT_DATA,

@@ -6,6 +6,7 @@ Payloads are opaque here. A package that can read them adds a function `(channel
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,9 +16,9 @@ from sequencer.admin import journal_directories
 from sequencer.client import Replay, StopSignal, Subscriber
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, decode_entry
-from sequencer.errors import ConfigError, IslandError, UnreachableError
+from sequencer.errors import ConfigError, IslandError, RunningError, UnreachableError
 from sequencer.group import committed_index
-from sequencer.journal import JournalReader, verify
+from sequencer.journal import BallotBox, Journal, JournalReader, verify
 from sequencer.process import running
 from sequencer.sockets import context
 
@@ -105,6 +106,41 @@ def verify_journals(config: Config) -> list[dict[str, Any]]:
 def _reports(config: Config) -> Iterator[tuple[str, Any]]:
     for name, directory in journal_directories(config).items():
         yield name, verify(directory, config.cluster)
+
+
+def repair(config: Config, name: str, *, accept_loss: bool) -> dict[str, Any]:
+    """Let a stopped node's damaged journal go on behind what is whole in it; what is damaged is set aside.
+
+    A node of a group comes back suspect, and gets from the others what it may have lost. One that is alone
+    has nobody to ask: what lies behind the damage is given up only with `accept_loss`. Raises IslandError.
+    """
+    if config.node(name).name in running(config.data_dir):
+        raise RunningError(f"{name} runs: stop it first, its files must not change under it")
+    directory, alone = config.journal_directory(name), len(config.nodes) == 1
+    before = verify(directory, config.cluster)
+    if before.is_sound:
+        return {"node": name, "last_index": before.last_index, "lost_after": 0, "done": "nothing: it is sound"}
+    if alone and not accept_loss:
+        raise ConfigError(
+            f"{name} is alone, so nobody can give back what lies behind the damage "
+            f"({before.problem or 'its last group is suspect'}). Restore its directory from a copy, or give it up with --accept-loss"
+        )
+    return _go_on_behind_the_damage(config, name, directory, alone=alone)
+
+
+def _go_on_behind_the_damage(config: Config, name: str, directory: Path, *, alone: bool) -> dict[str, Any]:
+    box = BallotBox.open(directory, name, config.cluster)
+    if box is None:
+        raise ConfigError(f"{directory} has no ballot: it was never a node's directory")
+    journal = Journal.open(directory, config.cluster, segments_expected=box.segments, keep_damaged=True)
+    if alone:
+        journal.clear_suspect()
+    box.note_segments(journal.segment_number)
+    last_index = journal.last_index
+    journal.close()
+    box.close()
+    done = "it goes on from there" if alone else "the group repairs it when it starts"
+    return {"node": name, "last_index": last_index, "lost_after": last_index, "done": done}
 
 
 def dump(config: Config, first: int, last: int | None, *, messages: bool) -> Iterator[str]:

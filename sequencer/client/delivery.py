@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from sequencer.envelope import HEARTBEAT_MAGIC, NO_DIGEST, Entry, decode_entry, decode_heartbeat
 from sequencer.errors import EnvelopeError, IslandError
 
-SILENCE_MS = 500
+SILENCE_MS = 300
 """A publisher sends heartbeats every 100 ms; one that says nothing new for longer than this is left."""
 
 HELD_BYTES_MAX = 64 << 20

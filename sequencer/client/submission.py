@@ -178,7 +178,7 @@ class Submission:
             self._on_position(answer)
 
     def watch(self) -> None:
-        """After a silence, say everything again; to another node, if it lasts. Call it at least every 100 ms."""
+        """After a silence, say everything again, to another node. Call it at least every 50 ms."""
         now_ms = self._now_ms()
         if self._ask_again_ms is not None and now_ms >= self._ask_again_ms:
             self._rotate()
@@ -186,8 +186,7 @@ class Submission:
         waits = self._unconfirmed or self._asking or self._opening is not None
         if not waits or now_ms - max(self._progress_ms, self._resent_ms) < self._resend_ms:
             return
-        if self._resend_ms > RESEND_MS:
-            self._rotate()
+        self._rotate()  # it may be dead; one that only follows names the leader
         self._resend_ms = min(self._resend_ms * 2, RESEND_MS_MAX)
         self._resend()
 

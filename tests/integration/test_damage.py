@@ -109,3 +109,14 @@ def test_a_journal_of_another_cluster_is_refused(killed: Running):
     belongs = f"belongs to cluster {killed.config.cluster.hex()}"
     assert f"{belongs}, the configuration says {'0' * 32}" in complaint(killed.run("node", "node-1"), 2)
     assert f"{belongs}, expected {'0' * 32}" in complaint(killed.run("log", "verify"))
+
+
+def test_a_lone_journal_is_repaired_only_by_giving_up_what_is_damaged(killed: Running):
+    """`log repair` says what it would cost; with --accept-loss the node starts with what is whole, and goes on."""
+    flip_bit(segment(killed), FIRST_ENTRY + 10)
+    refused = complaint(killed.run("log", "repair", "node-1"), 2)
+    done = killed.json("log", "repair", "node-1", "--accept-loss")
+
+    assert "--accept-loss" in refused
+    assert killed.json("log", "verify")[0]["problem"] == ""
+    assert killed.json("log", "info")[0]["last_index"] == done["last_index"]

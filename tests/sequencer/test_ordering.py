@@ -4,12 +4,12 @@ import pytest
 
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
-from sequencer.envelope import NO_DIGEST, encode_batch
+from sequencer.envelope import NO_DIGEST, encode_batch, encode_entry
 from sequencer.members import Member, Members
 from sequencer.ordering import Orderer
 from sequencer.protocol import NotLeader, Refused
-from sequencer.raft import Log, Persisted, Raft
-from sequencer.sessions import Sessions
+from sequencer.raft import Append, Log, Persisted, Raft
+from sequencer.sessions import Sessions, Verdict
 
 CLUSTER = bytes(16)
 
@@ -117,3 +117,15 @@ def test_who_does_not_lead_names_the_leader():
     answer, committed = offer(orderer(members=("a", "b", "c")), *chain(1))
 
     assert (answer, committed) == (NotLeader("leader's"), [])
+
+
+def test_a_dropped_tail_takes_its_part_of_the_table_along():
+    """A batch that was only in a tail that another leader replaced is new again: it can be accepted once more."""
+    follower, [batch] = orderer(("a", "b", "c")), chain(1)
+    lost = encode_entry([batch], cluster=CLUSTER, term=1, index=1, first_sequence=1, time_ns=0, previous=NO_DIGEST)
+    kept = encode_entry([], cluster=CLUSTER, term=2, index=1, first_sequence=1, time_ns=0, previous=NO_DIGEST)
+    follower.step(0, Append(1, "b", 0, 0, 0, 0, [lost.data]))
+    before = follower.sessions.judge(batch, {})
+    follower.step(0, Append(2, "c", 0, 0, 0, 0, [kept.data]))
+
+    assert (before, follower.sessions.judge(batch, {})) == (Verdict.DUPLICATE, Verdict.ACCEPTED)

@@ -1,0 +1,47 @@
+"""How long a group is silent when its leader dies: SIGKILL to the next batch that a sender sees in the stream.
+
+    kill -9 leader --> election --> sender finds the new leader, resends --> commit --> seen
+
+Two senders keep batches in flight all the time. Then how fast a node catches up that was down meanwhile.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import print_rows
+from tests.faults.group import Fire, Group, Load
+
+
+def failovers(kills: int, directory: Path) -> dict[str, float]:
+    """Seconds without an acknowledgement, over so many kills of the leader; in ms."""
+    with Group(directory) as group, Load(group) as load:
+        fire = Fire(group, load, seed=1)
+        times_ms = []
+        for _ in range(kills):
+            load.await_progress()
+            times_ms.append(fire.kill_leader() * 1000)
+            load.await_progress()
+    cuts = statistics.quantiles(times_ms, n=100)
+    return {"p50_ms": cuts[49], "p90_ms": cuts[89], "p99_ms": cuts[98], "max_ms": max(times_ms)}
+
+
+def main() -> None:
+    """Run the cases and print minimum, median and maximum of the runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory() as scratch:
+            begun_s = time.monotonic()
+            rows.append(failovers(options.kills, Path(scratch)) | {"minutes": (time.monotonic() - begun_s) / 60})
+    print_rows("failover", {f"{options.kills} kills of the leader, 3 nodes": rows}, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
