@@ -123,7 +123,8 @@ def repair(config: Config, name: str, *, accept_loss: bool) -> dict[str, Any]:
     if alone and not accept_loss:
         raise ConfigError(
             f"{name} is alone, so nobody can give back what lies behind the damage "
-            f"({before.problem or 'its last group is suspect'}). Restore its directory from a copy, or give it up with --accept-loss"
+            f"({before.problem or 'its last group is suspect'}). Restore its directory from a copy, or give it up "
+            "with --accept-loss"
         )
     return _go_on_behind_the_damage(config, name, directory, alone=alone)
 
