@@ -71,6 +71,8 @@ class Submission:
         self._resend_ms = RESEND_MS
         self._resent_ms = 0
         self._ask_again_ms: int | None = None
+        self._silent = ""
+        """The node that was left for its silence: who names it as leader does not know better yet."""
 
     @property
     def in_flight(self) -> int:
@@ -186,7 +188,8 @@ class Submission:
         waits = self._unconfirmed or self._asking or self._opening is not None
         if not waits or now_ms - max(self._progress_ms, self._resent_ms) < self._resend_ms:
             return
-        self._rotate()  # it may be dead; one that only follows names the leader
+        self._silent = self.target  # it may be dead; one that only follows names the leader
+        self._rotate()
         self._resend_ms = min(self._resend_ms * 2, RESEND_MS_MAX)
         self._resend()
 
@@ -224,7 +227,7 @@ class Submission:
             )
 
     def _on_not_leader(self, answer: NotLeader) -> None:
-        if not answer.ingress:
+        if not answer.ingress or answer.ingress == self._silent:
             if self._ask_again_ms is None:
                 self._ask_again_ms = self._now_ms() + LEADERLESS_PAUSE_MS
         elif answer.ingress != self.target:
@@ -250,6 +253,7 @@ class Submission:
     def _moved(self) -> None:
         self._progress_ms = self._now_ms()
         self._resend_ms = RESEND_MS
+        self._silent = ""
         self.full = False
 
     def _send_batches(self, batches: Sequence[Batch]) -> None:
