@@ -61,7 +61,7 @@ A heartbeat is what an idle publisher sends, 64 bytes:
 import hashlib
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -84,6 +84,7 @@ _BATCH_BODY = struct.Struct("<24sIHHIIIQQ32s")
 _ENTRY = struct.Struct("<4sIII16sQQQQII32s32sQ")
 _ENTRY_BODY = struct.Struct("<II16sQQQQII32s32sQ")
 _HEARTBEAT = struct.Struct("<4sI16sQQQQQ")
+_PAYLOAD_CRC = struct.Struct("<I")
 _HASHED_FROM = 36
 _FLAGS_AT = 136
 _CHANGES_MEMBERS = 1
@@ -288,6 +289,21 @@ def decode_entry(data: bytes) -> Entry:
     if zlib.crc32(view[ENTRY_HEADER_BYTES:]) != payload_crc:
         raise EnvelopeError(f"the batches of entry {index} do not match their checksum")
     return Entry(cluster, term, index, first, time_ns, count, batches, previous, data)
+
+
+def entry_headers(data: memoryview) -> Iterator[memoryview]:
+    """The headers of concatenated entries; each matches the batches behind it. Raises EnvelopeError."""
+    start = 0
+    while start < len(data):
+        header = data[start : start + ENTRY_HEADER_BYTES]
+        stop = start + entry_bytes(header)
+        if (
+            stop > len(data)
+            or zlib.crc32(data[start + ENTRY_HEADER_BYTES : stop]) != _PAYLOAD_CRC.unpack_from(header, 8)[0]
+        ):
+            raise EnvelopeError("the batches of an entry do not match their checksum")
+        yield header
+        start = stop
 
 
 def split_entries(data: bytes) -> list[Entry]:

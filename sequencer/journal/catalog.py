@@ -22,7 +22,7 @@ from sequencer.journal.format import (
     REPAIR,
     GroupHeader,
     decode_group_header,
-    payload_crc,
+    holds_entries,
 )
 
 _AHEAD_BYTES: Final = 64 << 10
@@ -55,9 +55,7 @@ class Window:
     def payload(self, group: GroupHeader, seed: int) -> memoryview | None:
         """A group's entries back to back, or None where they are not what was written."""
         payload = self.at(group.payload_offset, group.payload_bytes)
-        if len(payload) != group.payload_bytes or payload_crc([payload], seed) != group.payload_crc:
-            return None
-        return payload
+        return payload if holds_entries(payload, group, seed) else None
 
 
 class Catalog:

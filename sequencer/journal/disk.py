@@ -59,6 +59,9 @@ class Disk(Protocol):
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable."""
 
+    def uncache(self, path: Path) -> None:
+        """What is durable of this file will hardly be read again: memory need not be kept for it."""
+
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, at once, in place of what had it."""
 
@@ -123,6 +126,13 @@ class LocalDisk:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def uncache(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(fd)
 

@@ -37,7 +37,7 @@ Group header, 64 bytes:
         32    8  commit_index    known to be committed when it was written
         40    4  entry_count
         44    4  payload_bytes   of all its entries
-        48    4  payload_crc     CRC-32 of all its entries, salted
+        48    4  headers_crc     CRC-32 of its entries' headers, salted; they hold the checksums of the rest
         52    4  sparse_sectors  its sectors that hold at most one bit that is set
         56    8  reserved        zero
 
@@ -51,14 +51,15 @@ bit makes them blank, and rot must never be taken for a write that was not ackno
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sequencer.errors import CorruptJournalError, JournalError
+from sequencer.envelope import ENTRY_HEADER_BYTES, entry_headers
+from sequencer.errors import CorruptJournalError, EnvelopeError, JournalError
 
 SECTOR_BYTES: Final = 512
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SEGMENT_MAGIC: Final = b"ISJL"
 GROUP_MAGIC: Final = b"ISG1"
 GROUP_HEADER_BYTES: Final = 64
@@ -74,8 +75,11 @@ _SEGMENT_CRC_FROM = 12
 _GROUP = struct.Struct("<4sIQQQQIIIIII")
 _GROUP_BODY = struct.Struct("<QQQQIIIIII")
 _GROUP_CRC_FROM = 8
-# A sector with at most one set bit has 511 blank bytes, so at least 255 of them in a row.
+# A sector with at most one set bit has 511 blank bytes, so at least 255 of them in a row, and in those at least
+# three in a row of every 64th byte. Looking at every 64th byte first is five times faster.
 _BLANK_RUN = bytes(255)
+_SAMPLE_BYTES = 64
+_BLANK_SAMPLES = bytes(3)
 
 assert _GROUP.size == GROUP_HEADER_BYTES
 
@@ -113,7 +117,7 @@ class GroupHeader(NamedTuple):
     commit_index: int
     entry_count: int
     payload_bytes: int
-    payload_crc: int
+    headers_crc: int
     sparse_sectors: int
 
     @property
@@ -198,7 +202,7 @@ def encode_group_header(group: GroupHeader, seed: int) -> bytes:
     """The 64 bytes before a group's entries; `seed` is the segment's."""
     body = _GROUP_BODY.pack(
         group.number, group.offset, group.first_index, group.commit_index, group.entry_count, group.payload_bytes,
-        group.payload_crc, group.sparse_sectors, 0, 0,
+        group.headers_crc, group.sparse_sectors, 0, 0,
     )  # fmt: skip
     return GROUP_MAGIC + zlib.crc32(body, seed).to_bytes(4, "little") + body
 
@@ -208,7 +212,7 @@ def decode_group_header(data: bytes | memoryview, at: int, seed: int, offset: in
     if len(data) < at + GROUP_HEADER_BYTES:
         return None
     (
-        magic, crc, number, own_offset, first_index, commit_index, entry_count, payload_bytes, payload_crc,
+        magic, crc, number, own_offset, first_index, commit_index, entry_count, payload_bytes, headers_crc,
         sparse_sectors, _zero, _zero_too,
     ) = _GROUP.unpack_from(data, at)  # fmt: skip
     if magic != GROUP_MAGIC or own_offset != offset:
@@ -216,16 +220,26 @@ def decode_group_header(data: bytes | memoryview, at: int, seed: int, offset: in
     if zlib.crc32(data[at + _GROUP_CRC_FROM : at + GROUP_HEADER_BYTES], seed) != crc:
         return None
     return GroupHeader(
-        number, offset, first_index, commit_index, entry_count, payload_bytes, payload_crc, sparse_sectors
+        number, offset, first_index, commit_index, entry_count, payload_bytes, headers_crc, sparse_sectors
     )  # fmt: skip
 
 
-def payload_crc(parts: Sequence[bytes | memoryview], seed: int) -> int:
-    """The salted checksum of a group's entries."""
+def headers_crc(entries: Iterable[bytes | memoryview], seed: int) -> int:
+    """The salted checksum of a group's entries; their headers are enough."""
     crc = seed
-    for part in parts:
-        crc = zlib.crc32(part, crc)
+    for entry in entries:
+        crc = zlib.crc32(memoryview(entry)[:ENTRY_HEADER_BYTES], crc)
     return crc
+
+
+def holds_entries(payload: memoryview, group: GroupHeader, seed: int) -> bool:
+    """Whether these bytes are the entries that the group was written with."""
+    if len(payload) != group.payload_bytes:
+        return False
+    try:
+        return headers_crc(entry_headers(payload), seed) == group.headers_crc
+    except EnvelopeError:
+        return False
 
 
 def count_sparse_sectors(parts: Sequence[bytes]) -> int:
@@ -237,7 +251,7 @@ def count_sparse_sectors(parts: Sequence[bytes]) -> int:
     count = 0
     offset = GROUP_HEADER_BYTES
     for part in parts:
-        if part.find(_BLANK_RUN) >= 0:
+        if part[::_SAMPLE_BYTES].find(_BLANK_SAMPLES) >= 0 and part.find(_BLANK_RUN) >= 0:
             count += _count_sparse_within(part, -offset % SECTOR_BYTES)
         offset += len(part)
     tail_bytes = offset % SECTOR_BYTES

@@ -19,6 +19,7 @@ Rules that it keeps:
 It knows of an entry its header's size, index and term, and nothing else of the consensus.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ from sequencer.journal.format import (
     SegmentHeader,
     count_sparse_sectors,
     group_span_bytes,
-    payload_crc,
+    headers_crc,
     round_to_sectors,
     segment_name,
     segment_number,
@@ -53,6 +54,10 @@ from sequencer.journal.spare import Spare
 from sequencer.journal.suspicion import UNKNOWN_INDEX, forget_suspicion, read_suspicion, remember_suspicion
 
 SEGMENT_BYTES: Final = 64 << 20
+CACHED_SEGMENTS: Final = 2
+"""So many of the latest segments may stay in the page cache, for readers that are a little behind."""
+LARGE_GROUP_BYTES: Final = 128 << 10
+"""Groups of this mean size and more are written faster where no zeros were written before."""
 _LOCK_NAME = "lock"
 _ASIDE_NAME = "aside"
 _READ_BYTES = 1 << 20
@@ -174,7 +179,7 @@ class Journal:
         segment, extent = self._segment_for(group_span_bytes(payload_bytes), commit_index)
         group = GroupHeader(
             self._next_group, segment.tail, entries[0].index, commit_index, len(parts), payload_bytes,
-            payload_crc(parts, segment.seed), count_sparse_sectors(parts),
+            headers_crc(parts, segment.seed), count_sparse_sectors(parts),
         )  # fmt: skip
         try:
             segment.append(group, parts)
@@ -228,7 +233,13 @@ class Journal:
         self._check_usable()
         assert self._segment is not None, "an open journal has a segment"
         self._ask_at = self._segment.tail + self._segment.header.segment_bytes // 16
-        self._spare.ask()
+        self._spare.ask(zeros=self._mean_group_bytes < LARGE_GROUP_BYTES)
+
+    @property
+    def _mean_group_bytes(self) -> int:
+        segment = self._segment
+        assert segment is not None, "an open journal has a segment"
+        return (segment.tail - SECTOR_BYTES) // max(1, self._next_group - segment.header.first_group)
 
     def room_bytes(self) -> int:
         """How much the coming groups can take for sure, each counted with `group_span_bytes`."""
@@ -388,16 +399,23 @@ class Journal:
             self._fail(f"making {header.name} failed", error)
         if self._segment is not None:
             self._segment.close()
+        self._uncache(header.number - CACHED_SEGMENTS)
         self._segment = segment
         self._extent = Extent(header)
         self._catalog.add(self._extent)
         self._is_tail_kept = False
         self._ask_at = header.segment_bytes // 8
 
+    def _uncache(self, number: int) -> None:
+        """A log is written far more than read: it must not take all memory of the host as it grows."""
+        if number > 0:
+            with contextlib.suppress(OSError):  # only advice
+                self._disk.uncache(self.directory / segment_name(number))
+
     def _blank_segment(self, first_index: int, span_bytes: int, commit_index: int) -> tuple[SegmentHeader, int, Path]:
         previous = self._segment
         try:
-            fd, path, segment_bytes = self._spare.take(SECTOR_BYTES + span_bytes)
+            fd, path, segment_bytes = self._spare.take(SECTOR_BYTES + span_bytes, zeros=previous is None)
         except OSError as error:
             self._refuse("making a segment failed", error)
         header = SegmentHeader(

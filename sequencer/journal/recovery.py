@@ -30,7 +30,7 @@ from sequencer.journal.format import (
     SegmentHeader,
     count_blank_sectors,
     decode_group_header,
-    payload_crc,
+    holds_entries,
     segment_name,
 )
 
@@ -139,8 +139,7 @@ def holds_payload(view: memoryview, group: GroupHeader, seed: int) -> bool:
 
     `view` begins where the segment begins.
     """
-    payload = view[group.payload_offset : group.payload_offset + group.payload_bytes]
-    return len(payload) == group.payload_bytes and payload_crc([payload], seed) == group.payload_crc
+    return holds_entries(view[group.payload_offset : group.payload_offset + group.payload_bytes], group, seed)
 
 
 def judge_tail(data: bytes, extent: Extent) -> Tail:

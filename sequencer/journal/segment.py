@@ -1,13 +1,14 @@
 """Segment files: how one is made, and how groups are written to it.
 
-    next.tmp   zeros, synced          made ahead of need (see spare)
+    next.tmp   reserved, zeros        made ahead of need (see spare)
         |      header, synced
         v
     00000002.seg                      renamed, directory synced: now it exists
 
-So a segment that has its name has its header and all of its blocks. A write into it changes no
-metadata, which keeps its sync cheap. Zeros are really written: a merely allocated block would have
-to be marked as written at its first sync.
+So a segment that has its name has its header and all of its blocks. Where zeros were written, a later write
+changes no metadata, which keeps its sync cheap. Where they were not, its first sync also marks its blocks as
+written: 8 KB took 240 us instead of 186, and 512 KB 1,270 instead of 880. Zeros cost more than that where
+groups are large, since every byte is then written twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,24 +29,22 @@ _ZEROS: Final = bytes(1 << 20)
 _UNSYNCED_BYTES_MAX: Final = 8 << 20
 
 
-class CanceledError(Exception):
-    """The journal was closed while a segment was being made."""
-
-
 def fill_with_zeros(disk: Disk, fd: int, start: int, stop: int) -> None:
     """Blank a range durably."""
     _write_zeros(disk, fd, start, stop, lambda: False)
 
 
-def make_blank(disk: Disk, path: Path, size_bytes: int, canceled: Callable[[], bool] = lambda: False) -> int:
-    """A file of durable zeros, open for writing. Raises OSError; then there is no such file.
+def make_blank(disk: Disk, path: Path, size_bytes: int, enough: Callable[[], bool] = lambda: False) -> int:
+    """A file that durably reads as zeros, open for writing. Raises OSError; then there is no such file.
 
-    All room is taken first, so that a full disk says no before anything is written.
+    All room is taken first, so that a full disk says no before anything is written. Then zeros are written for
+    as long as it is not `enough`: the file is good without them, they only make later syncs cheaper.
     """
     fd = disk.create(path)
     try:
         disk.reserve(fd, size_bytes)
-        _write_zeros(disk, fd, 0, size_bytes, canceled)
+        disk.sync(fd)
+        _write_zeros(disk, fd, 0, size_bytes, enough)
     except BaseException:
         disk.close(fd)
         disk.remove(path)
@@ -53,19 +52,20 @@ def make_blank(disk: Disk, path: Path, size_bytes: int, canceled: Callable[[], b
     return fd
 
 
-def _write_zeros(disk: Disk, fd: int, start: int, stop: int, canceled: Callable[[], bool]) -> None:
+def _write_zeros(disk: Disk, fd: int, start: int, stop: int, enough: Callable[[], bool]) -> None:
     # In small steps, each synced, so that other files' syncs never queue behind a flood.
     unsynced_bytes = 0
     for offset in range(start, stop, len(_ZEROS)):
-        if canceled():
-            raise CanceledError
+        if enough():
+            break
         zeros = _ZEROS[: stop - offset]
         write_whole(disk, fd, [zeros], offset)
         unsynced_bytes += len(zeros)
         if unsynced_bytes >= _UNSYNCED_BYTES_MAX:
             disk.sync(fd)
             unsynced_bytes = 0
-    disk.sync(fd)
+    if unsynced_bytes:
+        disk.sync(fd)
 
 
 class SegmentWriter:

@@ -216,6 +216,9 @@ class FaultyDisk:
                 _apply(self._durable_names, change)
         self._changes = [item for item in self._changes if item[0] != path]
 
+    def uncache(self, path: Path) -> None:
+        pass
+
     def rename(self, old: Path, new: Path) -> None:
         self._operate("rename")
         inode = self._names[old]

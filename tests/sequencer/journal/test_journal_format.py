@@ -50,10 +50,10 @@ def test_group_header_counts_only_in_its_place():
 def test_newer_format_is_refused_by_name():
     """A journal of a later version is refused, with its format and file named; it is not called corrupt."""
     sector = bytearray(layout.encode_segment_header(SEGMENT))
-    sector[4] = 2
+    sector[4] = layout.FORMAT_VERSION + 1
     sector[8:12] = zlib.crc32(sector[12:], zlib.crc32(sector[4:8])).to_bytes(4, "little")
 
-    with pytest.raises(JournalError, match=r"00000007\.seg has journal format 2") as caught:
+    with pytest.raises(JournalError, match=r"00000007\.seg has journal format 3") as caught:
         layout.decode_segment_header(bytes(sector), SEGMENT.name)
     assert not isinstance(caught.value, CorruptJournalError)
 
