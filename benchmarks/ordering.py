@@ -31,8 +31,8 @@ class Sender:
     """A submitter and the stream it looks for its batches in."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        self.subscriber = Subscriber(config.sources, context=context)
-        self.submitter = Submitter(config.ingress, name, context=context)
+        self.subscriber = Subscriber(config.sources, context=context, follow_leader=True)
+        self.submitter = Submitter(config.ingress, name, context=context, leader=lambda: self.subscriber.leader_ingress)
         self.submitter.open()
         self.seen = 0
         self.poller = zmq.Poller()

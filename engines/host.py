@@ -156,8 +156,15 @@ class Host:
         self._name = name
         self._state = "attaching"
         self._detail: dict[str, str | int] = {}
-        self._subscriber = Subscriber(config.sources, context=context)
-        self._submitter = Submitter(config.ingress, self.replica.sender, context=context, name=name, opened=True)
+        self._subscriber = Subscriber(config.sources, context=context, follow_leader=True)
+        self._submitter = Submitter(
+            config.ingress,
+            self.replica.sender,
+            context=context,
+            name=name,
+            opened=True,
+            leader=lambda: self._subscriber.leader_ingress,
+        )
         self._reporter = Reporter(config.ingress, name, machine.name, kind="replica", context=context)
         self._poller = zmq.Poller()
         for socket in (*self._subscriber.sockets(), *self._submitter.sockets()):

@@ -29,10 +29,12 @@ _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a reader finds one node's stream: its publisher, and the replayer of its log."""
+    """Where one node's stream is found: its publisher, the replayer of its log; and where it takes batches."""
 
+    name: str
     publisher: str
     replayer: str
+    ingress: str = ""
 
 
 class Venue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -188,7 +190,7 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def sources(self) -> tuple[Source, ...]:
         """Where the stream can be read, one source a node."""
-        return tuple(Source(node.publisher, node.replayer) for node in self.nodes)
+        return tuple(Source(node.name, node.publisher, node.replayer, node.ingress) for node in self.nodes)
 
     @property
     def ingress(self) -> tuple[str, ...]:

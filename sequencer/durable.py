@@ -155,13 +155,14 @@ class DurableOrderer:
         return max(0, min(self.raft.wake_ms - self.now_ms, RETRY_MS))
 
     def heartbeat(self) -> Heartbeat:
-        """What subscribers are told of this node when there is nothing to publish."""
+        """What subscribers are told of this node now and then."""
         raft = self.raft
         contact_ms = max(0, self.now_ms - raft.contact_ms)
         last = raft.log.entry(raft.published_index)
         sequence = last.next_sequence if last else (1 if raft.published_index == 0 else 0)
         stale = contact_ms > 2 * self._config.timing.election_ms
-        return Heartbeat(self._config.cluster, raft.term, raft.published_index, sequence, contact_ms, stale)
+        leads = self.orderer.is_leader
+        return Heartbeat(self._config.cluster, raft.term, raft.published_index, sequence, contact_ms, stale, leads)
 
     def _serves(self, channel: int) -> bool:
         """While the disk is nearly full, only control and what engines say about accepted inputs."""

@@ -55,7 +55,7 @@ A heartbeat is what an idle publisher sends, 64 bytes:
         32    8  index           of the last committed entry (the high-water mark)
         40    8  next_sequence   number that the next message will get
         48    8  contact_ms      age of the last contact with a quorum
-        56    8  flags           bit 0: stale, do not follow this node
+        56    8  flags           bit 0: stale, do not follow this node; bit 1: it leads
 """
 
 import hashlib
@@ -89,6 +89,7 @@ _HASHED_FROM = 36
 _FLAGS_AT = 136
 _CHANGES_MEMBERS = 1
 _STALE = 1
+_LEADS = 2
 
 assert _BATCH.size == BATCH_HEADER_BYTES
 assert _ENTRY.size == ENTRY_HEADER_BYTES
@@ -164,7 +165,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
-    """What an idle node says: how far the log goes, and whether it should still be believed."""
+    """What a node says of itself: how far the log goes, whether to believe it still, and whether it leads."""
 
     cluster: bytes
     term: int
@@ -172,6 +173,7 @@ class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     next_sequence: int
     contact_ms: int
     stale: bool
+    leads: bool = False
 
 
 def pad_sender(sender: str) -> bytes:
@@ -320,7 +322,7 @@ def split_entries(data: bytes) -> list[Entry]:
 
 def encode_heartbeat(beat: Heartbeat) -> bytes:
     """The 64 bytes of a heartbeat."""
-    flags = _STALE if beat.stale else 0
+    flags = (_STALE if beat.stale else 0) | (_LEADS if beat.leads else 0)
     body = struct.pack("<16sQQQQQ", beat.cluster, beat.term, beat.index, beat.next_sequence, beat.contact_ms, flags)
     return HEARTBEAT_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
 
@@ -332,7 +334,7 @@ def decode_heartbeat(data: bytes) -> Heartbeat:
     _magic, crc, cluster, term, index, sequence, contact_ms, flags = _HEARTBEAT.unpack(data)
     if zlib.crc32(memoryview(data)[8:]) != crc:
         raise EnvelopeError("a heartbeat does not match its checksum")
-    return Heartbeat(cluster, term, index, sequence, contact_ms, bool(flags & _STALE))
+    return Heartbeat(cluster, term, index, sequence, contact_ms, bool(flags & _STALE), bool(flags & _LEADS))
 
 
 def _sender_name(raw: bytes) -> str:

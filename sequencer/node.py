@@ -39,7 +39,7 @@ from sequencer.protocol import (
     Report,
 )
 from sequencer.publisher import Publisher
-from sequencer.raft import ChangeMembers, Message, Read, Transfer
+from sequencer.raft import ChangeMembers, Message, Read, Role, Transfer
 from sequencer.raft.messages import pack, unpack
 from sequencer.sessions import Verdict
 from sequencer.sockets import bind, tune
@@ -108,7 +108,8 @@ class Node:
         if self._ingress in ready:
             self._take_in()
         self._core.turn()
-        self._publisher.beat(self._core.now_ms, self._core.heartbeat)
+        raft = self._core.raft
+        self._publisher.beat(self._core.now_ms, (raft.term, raft.role is Role.LEADER), self._core.heartbeat)
 
     def close(self) -> None:
         """Let go of files and sockets."""
@@ -148,6 +149,7 @@ class Node:
         self._meet_members(self._core.raft.members)
         self._publisher = Publisher(
             me.publisher,
+            me.name,
             heartbeat_ms=self._config.timing.publisher_heartbeat_ms,
             context=context,
             key=f"{key}.publisher",

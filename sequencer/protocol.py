@@ -1,7 +1,9 @@
-"""What is said at a node's ingress and at a replayer, beside batches and entries.
+"""What is said at the doors of a node and of a replayer, beside batches, entries and heartbeats.
 
     DEALER --batches or a question--> ROUTER (node ingress)    --answer--> DEALER
     DEALER --Fetch------------------> ROUTER (replayer)        --Fetched, entries--> DEALER
+
+    SUB <--topic, entry or heartbeat-- PUB (node publisher)
 
 A frame that begins with the batch magic holds batches; any other is one msgpack array from here. A
 node does not answer an accepted batch: its sender sees it in the stream.
@@ -10,6 +12,11 @@ node does not answer an accepted batch: its sender sees it in the stream.
 import msgspec
 
 from sequencer.members import Members
+
+ENTRIES_OF = b"E/"
+"""Followed by a node's name, the topic of the entries that it publishes."""
+HEARTBEATS_OF = b"H/"
+"""Followed by a node's name, the topic of its heartbeats; by itself, of those of all nodes."""
 
 
 class AskPosition(msgspec.Struct, array_like=True, tag=1, frozen=True):

@@ -13,10 +13,10 @@ import zmq
 
 from sequencer.client.stop import StopSignal
 from sequencer.config import Config
-from sequencer.envelope import HEARTBEAT_MAGIC, decode_heartbeat
+from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
-from sequencer.protocol import ENCODER, FETCHES, Fetched
+from sequencer.protocol import ENCODER, FETCHES, HEARTBEATS_OF, Fetched
 from sequencer.sockets import bind, tune
 
 FETCH_BYTES_MAX = 4 << 20
@@ -80,7 +80,7 @@ class Replayer:
         self._requests = tune(context.socket(zmq.ROUTER))
         bind(self._requests, node.replayer, f"nodes.{name}.replayer")
         self._stream = tune(context.socket(zmq.SUB))
-        self._stream.subscribe(HEARTBEAT_MAGIC)
+        self._stream.subscribe(HEARTBEATS_OF)
         self._stream.connect(node.publisher)
 
     def run(self, stop: StopSignal) -> None:
@@ -103,7 +103,7 @@ class Replayer:
     def _watch_high_water(self) -> None:
         while True:
             try:
-                data = self._stream.recv(zmq.NOBLOCK)
+                _topic, data = self._stream.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._log.hear(decode_heartbeat(data).index)

@@ -181,8 +181,8 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     stop = stop or stop_signal()
     gc.set_threshold(*COLLECTOR)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    subscriber = Subscriber(config.sources, next_index=1, context=context)
-    submitter = Submitter(config.ingress, f"gateway.{name}", context=context)
+    subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
+    submitter = Submitter(config.ingress, f"gateway.{name}", context=context, leader=lambda: subscriber.leader_ingress)
     reporter = Reporter(config.ingress, name, "order", context=context)
     gateway = OrderGateway(
         config.endpoint("order"),

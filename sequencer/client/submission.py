@@ -36,6 +36,9 @@ ENDPOINTS_MAX = 16
 class Submission:
     """The state of one sender. `now_ms` tells a monotonic time, `random(n)` gives n bytes that nobody else draws.
 
+    `leader` tells the ingress of the node that leads, as the stream says, or nothing: what is unanswered is sent
+    there at once when that changes.
+
     The shell sends `outbox` to `target` and empties it, after each call.
     """
 
@@ -47,6 +50,7 @@ class Submission:
         now_ms: Callable[[], int],
         random: Callable[[int], bytes] = os.urandom,
         opened: bool = False,
+        leader: Callable[[], str] = lambda: "",
     ) -> None:
         self.sender = sender
         self.is_open = opened
@@ -71,6 +75,8 @@ class Submission:
         self._resend_ms = RESEND_MS
         self._resent_ms = 0
         self._ask_again_ms: int | None = None
+        self._leader = leader
+        self._leader_known = ""
         self._silent = ""
         """The node that was left for its silence: who names it as leader does not know better yet."""
 
@@ -180,8 +186,11 @@ class Submission:
             self._on_position(answer)
 
     def watch(self) -> None:
-        """After a silence, say everything again, to another node. Call it at least every 50 ms."""
+        """After a silence, or when another node leads, say everything again. Call it at least every 50 ms."""
         now_ms = self._now_ms()
+        leader = self._leader()
+        if leader != self._leader_known:
+            self._on_leader(leader)
         if self._ask_again_ms is not None and now_ms >= self._ask_again_ms:
             self._rotate()
             self._resend()
@@ -234,6 +243,12 @@ class Submission:
             if answer.ingress not in self._ingress and len(self._ingress) < ENDPOINTS_MAX:
                 self._ingress.append(answer.ingress)
             self.target = answer.ingress
+            self._resend()
+
+    def _on_leader(self, leader: str) -> None:
+        self._leader_known = leader
+        if leader and (leader != self.target or self._ask_again_ms is not None):
+            self.target, self._silent = leader, ""
             self._resend()
 
     def _rotate(self) -> None:

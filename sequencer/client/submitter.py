@@ -5,7 +5,7 @@ Submission.outbox --DEALER--> ingress of the node that leads --answers--> Submis
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -18,7 +18,8 @@ from sequencer.sockets import readable, tune
 class Submitter:
     """One sender's way into the log. Not thread-safe: it belongs to one loop.
 
-    `opened` skips the session: for an engine shard, whose replicas are one sender.
+    `opened` skips the session: for an engine shard, whose replicas are one sender. `leader` tells where the node
+    takes batches that leads, as a Subscriber knows it: what is unanswered goes there at once when that changes.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Submitter:
         context: "zmq.Context[zmq.Socket[bytes]]",
         name: str = "",
         opened: bool = False,
+        leader: Callable[[], str] = lambda: "",
     ) -> None:
         self.sender = sender
-        self._core = Submission(ingress, sender, now_ms=_now_ms, opened=opened)
+        self._core = Submission(ingress, sender, now_ms=_now_ms, opened=opened, leader=leader)
         self._connected = self._core.target
         self._socket = tune(context.socket(zmq.DEALER), hwm=10_000)
         self._socket.setsockopt(zmq.ROUTING_ID, f"{name or sender}/{os.urandom(4).hex()}".encode())

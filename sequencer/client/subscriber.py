@@ -1,8 +1,11 @@
 """The stream as every process reads it: a `Delivery` on sockets.
 
-publisher --SUB--> Delivery --> receive()
-                      ^
-replayer  --DEALER----+
+    publishers --SUB--> Delivery --> receive()
+                           ^
+    replayer  --DEALER-----+
+
+One socket is connected to all publishers: to the heartbeats of each, and to the entries of the one that is
+followed. So a switch is a subscription, and not a connection.
 """
 
 import time
@@ -13,7 +16,8 @@ import zmq
 from sequencer.client.delivery import Delivery
 from sequencer.client.replay import Fetcher
 from sequencer.config import Source
-from sequencer.envelope import ENTRY_MAGIC, HEARTBEAT_MAGIC, Entry
+from sequencer.envelope import Entry
+from sequencer.protocol import ENTRIES_OF, HEARTBEATS_OF
 from sequencer.sockets import tune
 
 BURST = 256
@@ -30,15 +34,23 @@ class Subscriber:
         next_index: int = 1,
         context: "zmq.Context[zmq.Socket[bytes]]",
         arbitrate: bool = False,
+        follow_leader: bool = False,
     ) -> None:
         self._sources = tuple(sources)
-        self._core = Delivery(len(self._sources), now_ms=_now_ms, next_index=next_index, arbitrate=arbitrate)
-        self._connected = 0
+        self._places = {
+            topic + source.name.encode(): place
+            for place, source in enumerate(self._sources)
+            for topic in (ENTRIES_OF, HEARTBEATS_OF)
+        }
+        self._core = Delivery(
+            len(self._sources), now_ms=_now_ms, next_index=next_index, arbitrate=arbitrate, follow_leader=follow_leader
+        )
         self._full_burst = False
         self._socket = tune(context.socket(zmq.SUB))
-        self._socket.subscribe(ENTRY_MAGIC)
-        self._socket.subscribe(HEARTBEAT_MAGIC)
-        for source in self._sources if arbitrate else self._sources[:1]:
+        self._socket.subscribe(HEARTBEATS_OF)
+        self._followed: set[int] = set()
+        self._follow()
+        for source in self._sources:
             self._socket.connect(source.publisher)
         self._fetcher = Fetcher(self._sources, context)
 
@@ -61,6 +73,11 @@ class Subscriber:
     def high_water(self) -> int:
         """Index of the last committed entry known to be, -1 while nothing is known."""
         return self._core.high_water
+
+    @property
+    def leader_ingress(self) -> str:
+        """Where the node takes batches that is known to lead; empty while nobody is."""
+        return "" if self._core.leader is None else self._sources[self._core.leader].ingress
 
     @property
     def switches(self) -> int:
@@ -99,7 +116,8 @@ class Subscriber:
         if missing := self._core.missing:
             self._fetcher.ask(missing)
         if self._core.watch():
-            self._switch()
+            self._follow()
+            self._fetcher.follow(self._core.current)
         return delivered
 
     def wait(self, timeout_ms: int) -> list[Entry]:
@@ -124,17 +142,24 @@ class Subscriber:
         self._full_burst = False
         for _ in range(BURST):
             try:
-                data = self._socket.recv(zmq.NOBLOCK)
+                topic, data = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._core.take_live(data, delivered)
+            except ValueError:
+                continue  # not our protocol's two frames
+            place = self._places.get(topic)
+            if place is not None:
+                self._core.take_live(place, data, delivered)
         self._full_burst = True
 
-    def _switch(self) -> None:
-        self._socket.disconnect(self._sources[self._connected].publisher)
-        self._connected = self._core.current
-        self._socket.connect(self._sources[self._connected].publisher)
-        self._fetcher.follow(self._connected)
+    def _follow(self) -> None:
+        """Take the entries of the sources that are followed now, and of no others."""
+        followed = set(self._core.followed)
+        for place in followed - self._followed:
+            self._socket.subscribe(ENTRIES_OF + self._sources[place].name.encode())
+        for place in self._followed - followed:
+            self._socket.unsubscribe(ENTRIES_OF + self._sources[place].name.encode())
+        self._followed = followed
 
 
 def _now_ms() -> int:

@@ -20,6 +20,7 @@ Rules:
 - A suspect node, one that may have lost what it acknowledged, neither votes nor vouches until the
   committed log covers what it may have lost. Where nobody can tell how much that is, a new term can: the
   lead is handed over. An unfit node (its disk is full) does not seek the lead, and gives it up.
+- Of two that probe at the same time one gives way, so that they do not split the votes.
 - There is no lease: nothing is decided by a clock but when to ask again.
 """
 
@@ -62,7 +63,7 @@ class Role(Enum):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Times in ms. An election timeout is drawn from [election_ms, 2 x election_ms)."""
+    """Times in ms. An election timeout is drawn from [election_ms, 1.5 x election_ms)."""
 
     election_ms: int = 150
     heartbeat_ms: int = 30
@@ -145,6 +146,7 @@ class Raft:
         self._round_heard = 0
         self._duties = Duties()
         self._now_ms = now_ms
+        self._campaign_ms = 0
         self._deadline_ms = 0
         self._rest()
 
@@ -214,8 +216,8 @@ class Raft:
 
     def _rest(self) -> None:
         """Draw the next election timeout."""
-        span = self._timing.election_ms
-        self._deadline_ms = self._now_ms + span + self._random.randrange(span)
+        election_ms = self._timing.election_ms
+        self._deadline_ms = self._now_ms + election_ms + self._random.randrange(election_ms // 2 + 1)
 
     def _watch_suspicion(self) -> None:
         """Done once all that may have been acknowledged and lost is here again.
@@ -258,6 +260,7 @@ class Raft:
     def _campaign(self, *, probe: bool, transfer: bool) -> None:
         self._rest()
         self.leader = ""
+        self._campaign_ms = self._now_ms
         self._votes = {self.name} if self.is_voter else set()
         if probe:
             self.role = Role.PRECANDIDATE
@@ -280,7 +283,9 @@ class Raft:
             return
         if not ask.probe and ask.term > self.term:
             self._follow(ask.term, "")
-        granted = self._would_grant(ask)
+        granted = self._would_grant(ask) and not self._insists(ask)
+        if granted and ask.probe and self.role is Role.PRECANDIDATE:
+            self._follow(self.term, "")  # it gives way
         if granted and not ask.probe:
             self._set_ballot(self.term, ask.candidate)
             self._rest()
@@ -295,6 +300,13 @@ class Raft:
             return current and ask.term > self.term
         free = self.voted_for in ("", ask.candidate) and self.role is Role.FOLLOWER
         return current and ask.term == self.term and free
+
+    def _insists(self, ask: AskVote) -> bool:
+        """Whether this node, which has just begun to probe as well, goes before the one that asks."""
+        if not ask.probe or self.role is not Role.PRECANDIDATE:
+            return False
+        is_ahead = (self.log.last_term, self.log.last_index, self.name) > (ask.last_term, ask.last_index, ask.candidate)
+        return is_ahead and self._now_ms - self._campaign_ms < self._timing.heartbeat_ms
 
     def _on_voted(self, vote: Voted) -> None:
         if vote.term > self.term and not (vote.probe and vote.granted):

@@ -6,7 +6,7 @@ small batches and takes them as accepted when it sees them. Its loop runs every 
 
 from sequencer.client.delivery import Delivery
 from sequencer.client.submission import Submission
-from sequencer.envelope import CONTROL, Entry, decode_entry, encode_batch
+from sequencer.envelope import CONTROL, HEARTBEAT_MAGIC, Entry, decode_entry, encode_batch
 from sequencer.errors import FencedError
 from tests.simulation.checks import Checks
 from tests.simulation.hosts import Host, decode_answer
@@ -49,13 +49,18 @@ class Client:
         names = list(self._hosts)
         self._sources = names
         self._arbitrate = self._chance.hits(250)
-        self._delivery = Delivery(len(names), now_ms=self._now_ms, arbitrate=self._arbitrate)
+        self._delivery = Delivery(
+            len(names), now_ms=self._now_ms, arbitrate=self._arbitrate, follow_leader=self._chance.hits(500)
+        )
         self._expected_index = 1
         self._connect()
         self._fetching_until_ns = 0
         self._fetch_source = 0
         if self.sends:
-            self.submission = Submission(names, self.name, now_ms=self._now_ms, random=self._chance.bytes)
+            leader = self._leader if self._chance.hits(700) else lambda: ""
+            self.submission = Submission(
+                names, self.name, now_ms=self._now_ms, random=self._chance.bytes, leader=leader
+            )
             self.submission.open()
         self._tick(self._life)
 
@@ -84,8 +89,6 @@ class Client:
         if life != self._life:
             return
         if self._delivery.watch():
-            self._disconnect()
-            self._connect()
             self._fetch_source = self._delivery.current
         self._fetch()
         if self.submission is not None:
@@ -98,10 +101,9 @@ class Client:
         self._world.after(TICK_NS, lambda: self._tick(life))
 
     def _connect(self) -> None:
-        self._connected = self._sources if self._arbitrate else [self._sources[self._delivery.current]]
         life = self._life
-        for source in self._connected:
-            self._hosts[source].listeners[self.name] = lambda data: self._on_live(life, data)
+        for place, source in enumerate(self._sources):
+            self._hosts[source].listeners[self.name] = lambda data, place=place: self._on_live(life, place, data)
 
     def _disconnect(self) -> None:
         for host in self._hosts.values():
@@ -109,10 +111,15 @@ class Client:
 
     # --- the stream -----------------------------------------------------------------------------
 
-    def _on_live(self, life: int, data: bytes) -> None:
-        if life == self._life:
+    def _leader(self) -> str:
+        leader = self._delivery.leader
+        return "" if leader is None else self._sources[leader]
+
+    def _on_live(self, life: int, place: int, data: bytes) -> None:
+        is_wanted = place in self._delivery.followed or data[:4] == HEARTBEAT_MAGIC
+        if life == self._life and is_wanted:
             delivered: list[Entry] = []
-            self._delivery.take_live(data, delivered)
+            self._delivery.take_live(place, data, delivered)
             self._deliver(delivered)
 
     def _fetch(self) -> None:

@@ -51,6 +51,7 @@ class Host:
         self._turn_planned_ns: int | None = None
         self._busy_until_ns = 0
         self._beaten_ns = 0
+        self._lead_told: tuple[int, bool] | None = None
         self._peers: dict[str, Host] = {}
         self._reads: dict[int, int] = {}
         self._next_ticket = 0
@@ -238,8 +239,9 @@ class Host:
             do()
         node.turn()
         self._look_at(node)
-        if self._world.now_ns - self._beaten_ns >= BEAT_NS:
-            self._beaten_ns = self._world.now_ns
+        lead = (node.raft.term, node.raft.role is Role.LEADER)
+        if self._world.now_ns - self._beaten_ns >= BEAT_NS or lead != self._lead_told:
+            self._beaten_ns, self._lead_told = self._world.now_ns, lead
             beat = node.heartbeat()
             self._log.hear(beat.index)
             self._broadcast(encode_heartbeat(beat))
