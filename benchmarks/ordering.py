@@ -19,7 +19,7 @@ import zmq
 
 from benchmarks.report import cpu_seconds, print_rows
 from gateways.venue import create
-from sequencer.client import Submitter, Subscriber
+from sequencer.client import Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 
 PAYLOAD = bytes(range(64)) * 100
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--dir", default=None, help="scratch directory, on the disk to be measured")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    hold_memory()
     rows: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory(dir=options.dir) as scratch:

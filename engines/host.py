@@ -25,7 +25,7 @@ import zmq
 
 from engines.machine import Machine
 from engines.messages import DECODERS, ENCODER, Message, Reason
-from sequencer.client import Reporter, StopSignal, Submitter, Subscriber
+from sequencer.client import Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
@@ -247,7 +247,7 @@ class Host:
 
 def run(config: Config, machine: Machine, name: str, shard: int, stop: StopSignal) -> None:
     """Be a replica of `machine` until asked to stop."""
-    gc.set_threshold(50_000, 20, 50)
+    hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     host = Host(config, machine, name, shard, context)
     try:

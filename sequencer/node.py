@@ -19,6 +19,7 @@ from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
 from sequencer.members import Members
+from sequencer.memory import hold_memory
 from sequencer.protocol import (
     ENCODER,
     QUESTIONS,
@@ -53,6 +54,7 @@ READS_MAX = 1000
 
 def run(config: Config, name: str, stop: StopSignal) -> None:
     """Be the node `name` until asked to stop. Raises IslandError where it cannot start or go on."""
+    hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     node = None
     try:

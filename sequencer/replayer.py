@@ -16,6 +16,7 @@ from sequencer.config import Config
 from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
+from sequencer.memory import hold_memory
 from sequencer.protocol import ENCODER, FETCHES, HEARTBEATS_OF, Fetched
 from sequencer.sockets import bind, tune
 
@@ -25,6 +26,7 @@ TURN_REQUESTS = 64
 
 def run(config: Config, name: str, stop: StopSignal) -> None:
     """Serve the log of the node `name` until asked to stop."""
+    hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     replayer = None
     try:

@@ -32,7 +32,7 @@ from gateways.marketdata.protocol import (
 )
 from gateways.marketdata.queries import answer
 from gateways.orders import runs
-from sequencer.client import Reporter, Subscriber, bind, stop_signal, tune
+from sequencer.client import Reporter, Subscriber, bind, hold_memory, stop_signal, tune
 from sequencer.config import Config
 from sequencer.envelope import Entry
 
@@ -189,6 +189,7 @@ class MarketDataGateway:
 def run(config: Config, name: str) -> None:
     """Serve until SIGTERM or SIGINT at the endpoints `marketdata` and `marketdata_updates`."""
     stop = stop_signal()
+    hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(config.sources, next_index=1, context=context)
     reporter = Reporter(config.ingress, name, "marketdata", context=context)

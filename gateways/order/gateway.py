@@ -11,7 +11,6 @@ Rules
 - A connection that does not take its frames is dropped; its client logs on again and resumes.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -21,7 +20,7 @@ import zmq
 from engines.messages import COMMANDS
 from gateways.order.protocol import FRAME_BYTES_MAX
 from gateways.order.session import Limits, Session
-from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, bind, stop_signal, tune
+from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, bind, hold_memory, stop_signal, tune
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
 
@@ -30,8 +29,6 @@ WAKE_FRAMES: Final = 256
 REBUILD_ENTRIES: Final = 8
 TURN_MS: Final = 50
 CLIENT_HWM: Final = 10_000
-COLLECTOR: Final = (50_000, 20, 50)
-"""Messages and reports are not tracked by the collector: it has little to find, and need not look often."""
 
 
 class Stream(Protocol):
@@ -179,7 +176,7 @@ class OrderGateway:
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `order`."""
     stop = stop or stop_signal()
-    gc.set_threshold(*COLLECTOR)
+    hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
     submitter = Submitter(config.ingress, f"gateway.{name}", context=context, leader=lambda: subscriber.leader_ingress)

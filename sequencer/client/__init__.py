@@ -4,7 +4,7 @@ Submitter --batches--> node            Subscriber <--entries-- publisher
                                            |  ^
 Reporter --reports--> nodes                +--+ gaps from a replayer
 
-Replay reads history; stop_signal and tune help to write a process's loop.
+Replay reads history; stop_signal, tune and hold_memory help to write a process's loop.
 """
 
 from sequencer.client.replay import Replay
@@ -13,6 +13,7 @@ from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
+from sequencer.memory import hold_memory
 from sequencer.sockets import bind, tune
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Submitter",
     "Subscriber",
     "bind",
+    "hold_memory",
     "stop_signal",
     "tune",
 ]
