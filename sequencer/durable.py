@@ -6,6 +6,7 @@
 
 Rules:
 - Duties are fulfilled in field order: nothing is said before what it promises is durable.
+- A large group is written beside the loop, which goes on meanwhile (see `writing`).
 - What finds no room on the disk waits, and promises nothing; everything else goes on meanwhile. A full node
   hands the lead over, and takes in only what is reserved for, until there is room again.
 - A directory's identity is drawn once. An empty one is another disk: it never votes under an old name.
@@ -29,10 +30,11 @@ from sequencer.ordering import Orderer
 from sequencer.protocol import Answer
 from sequencer.raft import Duties, Event, Log, Message, Persisted, Raft, Timing
 from sequencer.sessions import Sessions
+from sequencer.writing import ASIDE_BYTES, RETRY_MS, Writer
 
-RETRY_MS = 100
-"""How long a node with a full disk waits before it looks for room again."""
 REPLAY_BYTES = 4 << 20
+BEHIND_BYTES = 16 << 20
+"""With so much waiting to be written, nothing more is taken in."""
 
 
 class Wire(Protocol):
@@ -43,6 +45,9 @@ class Wire(Protocol):
 
     def publish(self, entry: Entry) -> None:
         """A committed entry, to whoever listens."""
+
+    def wake(self) -> None:
+        """A write has ended: let there be a turn. Called in any thread."""
 
     def answer_read(self, ticket: int, index: int) -> None:
         """The committed index that a read asked for, or -1 if this node cannot tell."""
@@ -62,7 +67,15 @@ class DurableOrderer:
     """One node without its sockets. Made by `open`; not thread-safe."""
 
     def __init__(
-        self, config: Config, orderer: Orderer, journal: Journal, box: BallotBox, wire: Wire, clocks: Clocks
+        self,
+        config: Config,
+        orderer: Orderer,
+        journal: Journal,
+        box: BallotBox,
+        wire: Wire,
+        clocks: Clocks,
+        disk: Disk,
+        aside_bytes: int,
     ) -> None:
         self.orderer = orderer
         self.raft = orderer.raft
@@ -73,9 +86,7 @@ class DurableOrderer:
         self._box = box
         self._wire = wire
         self._clocks = clocks
-        self._unwritten: list[Entry] = []
-        self._truncate_after: int | None = None
-        self._stalled_until_ms = 0
+        self._writer = Writer(journal, disk, wake=wire.wake, aside_bytes=aside_bytes)
         self._look_again_ms = 0
 
     @classmethod
@@ -88,6 +99,7 @@ class DurableOrderer:
         *,
         disk: Disk = LOCAL_DISK,
         random: Callable[[int], bytes] = os.urandom,
+        aside_bytes: int = ASIDE_BYTES,
     ) -> "DurableOrderer":
         """The node `name` with what its directory holds; an empty one is made. Raises JournalError, ConfigError."""
         directory = config.journal_directory(name)
@@ -113,15 +125,21 @@ class DurableOrderer:
         except BaseException:
             journal.close()
             raise
-        return cls(config, orderer, journal, box, wire, clocks)
+        return cls(config, orderer, journal, box, wire, clocks, disk, aside_bytes)
 
     @property
     def now_ms(self) -> int:
         """The host's monotonic clock, in ms."""
         return self._clocks.monotonic_ns() // 1_000_000
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waits to be written than should."""
+        return self._writer.waiting_bytes > BEHIND_BYTES
+
     def close(self) -> None:
-        """Let go of the directory."""
+        """Let go of the directory, once what is being written is written."""
+        self._writer.wait()
         self.journal.close()
         self._box.close()
 
@@ -191,53 +209,32 @@ class DurableOrderer:
                 self._wire.answer_read(ticket, index)
             if not persisted:
                 return
-            orderer.step(self.now_ms, Persisted(self.journal.last_index))
+            orderer.step(self.now_ms, Persisted(self._writer.durable_index))
             self._forget_suspicion()
 
     def _forget_suspicion(self) -> None:
         """Once the core finds that the place is covered; without room for that, later."""
-        if self.journal.suspect and not self.raft.suspect_index:
+        if self.journal.suspect and not self.raft.suspect_index and not self._writer.is_busy:
             with contextlib.suppress(DiskFullError):
                 self.journal.clear_suspect()
 
     def _write(self, owed: Duties) -> bool:
-        """Drop and write what is owed to the journal; tell whether something is newly durable."""
-        if owed.truncate_after is not None:
-            after = owed.truncate_after
-            self._unwritten = [entry for entry in self._unwritten if entry.index <= after]
-            if after < self.journal.last_index:
-                self._truncate_after = after if self._truncate_after is None else min(after, self._truncate_after)
-        self._unwritten += owed.entries
-        if not self._unwritten and self._truncate_after is None:
-            return False
-        if self._stalled_until_ms > self.now_ms:
-            return False
-        try:
-            self._write_waiting()
-        except DiskFullError:
-            self._stalled_until_ms = self.now_ms + RETRY_MS
-            return False
-        return True
-
-    def _write_waiting(self) -> None:
-        if self._truncate_after is not None:
-            self.journal.truncate_after(self._truncate_after)
-            self._truncate_after = None
-        if self._unwritten:
-            self.journal.append(self._unwritten, min(self.raft.commit_index, self._unwritten[-1].index))
-            self._unwritten = []
-        self._box.note_segments(self.journal.segment_number)
+        """Have what is owed to the journal written; tell whether something is newly durable."""
+        self._writer.keep(owed.truncate_after, owed.entries)
+        if self._writer.turn(self.now_ms, self.raft.commit_index):
+            self._box.note_segments(self.journal.segment_number)
+            return True
+        return False
 
     def _look_for_room(self, now_ms: int) -> None:
         """Is the node full? It is while a group finds no room, and below the reserve with no room for a segment."""
-        if now_ms < self._look_again_ms:
+        if now_ms < self._look_again_ms or self._writer.is_busy:
             return
         self._look_again_ms = now_ms + RETRY_MS
-        stalled = bool(self._unwritten)
-        short = stalled or self.journal.room_bytes() < self._config.journal.reserve_bytes
+        short = self._writer.is_stalled or self.journal.room_bytes() < self._config.journal.reserve_bytes
         if short:
             self.journal.prepare()
-        self.is_full = stalled or (short and self.journal.is_full)
+        self.is_full = self._writer.is_stalled or (short and self.journal.is_full)
         self.raft.fit = not self.is_full
 
 

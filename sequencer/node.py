@@ -10,6 +10,7 @@ comes from load, never from a timer.
 """
 
 import os
+import sys
 import time
 
 import zmq
@@ -50,11 +51,14 @@ REPORT_BYTES_MAX = 64 << 10
 DUPLICATE_PAUSE_MS = 100
 PEER_FRAMES_MAX = 256
 READS_MAX = 1000
+SWITCH_S = 0.0005
+"""How long the thread that has written may wait for the interpreter."""
 
 
 def run(config: Config, name: str, stop: StopSignal) -> None:
     """Be the node `name` until asked to stop. Raises IslandError where it cannot start or go on."""
     hold_memory()
+    sys.setswitchinterval(SWITCH_S)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     node = None
     try:
@@ -83,6 +87,7 @@ class Node:
         self._config = config
         self._me = config.node(name)
         self._context = context
+        self._written = os.eventfd(0, os.EFD_CLOEXEC)
         self._core = DurableOrderer.open(config, name, self, SystemClocks())
         try:
             self._open_sockets(context)
@@ -105,6 +110,8 @@ class Node:
         """Wait for something to happen, and do all that follows from it."""
         patience_ms = min(self._core.wait_ms(), self._config.timing.publisher_heartbeat_ms)
         ready = dict(self._poller.poll(patience_ms))
+        if self._written in ready:
+            os.eventfd_read(self._written)
         if self._peers_in in ready:
             self._hear_peers()
         if self._ingress in ready:
@@ -116,6 +123,7 @@ class Node:
     def close(self) -> None:
         """Let go of files and sockets."""
         self._core.close()
+        os.close(self._written)
         self._publisher.close()
         for socket in (self._ingress, self._peers_in, *self._peers_out.values()):
             socket.close(linger=0)
@@ -129,6 +137,10 @@ class Node:
         socket = self._peers_out.get(peer)
         if socket is not None:
             self._send(socket, [self._config.cluster, *pack(message)])
+
+    def wake(self) -> None:
+        """A write has ended, in a thread of its own."""
+        os.eventfd_write(self._written, 1)
 
     def publish(self, entry: Entry) -> None:
         """To all subscribers."""
@@ -159,6 +171,7 @@ class Node:
         self._poller = zmq.Poller()
         self._poller.register(self._ingress, zmq.POLLIN)
         self._poller.register(self._peers_in, zmq.POLLIN)
+        self._poller.register(self._written, zmq.POLLIN)
 
     def _meet_members(self, members: Members) -> None:
         """Connect to the others of the group; who was removed may still need a word, and stays."""
@@ -200,7 +213,7 @@ class Node:
 
     def _take_in(self) -> None:
         leader_ingress = self._leader_ingress()
-        while self._core.orderer.has_room:
+        while self._core.orderer.has_room and not self._core.is_behind:
             try:
                 identity, frame = self._ingress.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -61,6 +61,23 @@ class Inode:
         return Inode(bytearray(data), data)
 
 
+class Deferred(Future[None]):
+    """Work that is done when `run` is called, or when somebody waits for it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
+        self._work = work
+
+    def run(self) -> None:
+        """Do it now, unless it was done."""
+        if not self.done():
+            settle(self, self._work)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self.run()
+        return super().exception(timeout)
+
+
 class FaultyDisk:
     """Implements `sequencer.journal.Disk`.
 
@@ -75,6 +92,8 @@ class FaultyDisk:
         self.capacity_bytes = capacity_bytes
         self.failing: dict[str, int] = {}
         self.watch: Callable[[str], None] | None = None
+        self.defer: Callable[[Deferred], None] | None = None
+        """Whoever decides when background work is done; without, it is done at once."""
         self.operations: list[str] = []
         self.syncs = 0
         self._names: dict[Path, Inode | None] = {}
@@ -229,6 +248,10 @@ class FaultyDisk:
         self._change(path.parent, {path: _GONE})
 
     def background(self, work: Callable[[], None]) -> "Future[None]":
+        if self.defer is not None:
+            deferred = Deferred(work)
+            self.defer(deferred)
+            return deferred
         future: Future[None] = Future()
         settle(future, work)
         return future

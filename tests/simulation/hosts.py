@@ -17,7 +17,7 @@ from sequencer.protocol import ANSWERS, ENCODER, QUESTIONS, Answer, AskPosition
 from sequencer.raft import Event, Message, Role
 from sequencer.raft.messages import pack, unpack
 from sequencer.replayer import CommittedLog
-from tests.models.faulty_disk import Crashed, FaultyDisk
+from tests.models.faulty_disk import Crashed, Deferred, FaultyDisk
 from tests.simulation.checks import Checks, ViolationError
 from tests.simulation.network import Network
 from tests.simulation.world import MS, Chance, World
@@ -25,6 +25,8 @@ from tests.simulation.world import MS, Chance, World
 TURN_NS = 100_000
 BEAT_NS = 100 * MS
 INTAKE_MAX = 256
+ASIDE_BYTES = (0, 500, 1 << 20)
+"""From which size on a node writes beside its loop; drawn at each start."""
 
 
 class Host:
@@ -85,9 +87,17 @@ class Host:
         self.refusal = ""
         self.wall_offset_ns = self._chance.between(-20, 20) * MS  # it was set when the host came up
         self._busy_until_ns = self._world.now_ns
+        life = self.starts
+        self.disk.defer = lambda work: self._world.after(self._write_ns(), lambda: self._do_deferred(life, work))
         try:
             self.node = DurableOrderer.open(
-                self._config, self.name, self, self, disk=self.disk, random=self._chance.bytes
+                self._config,
+                self.name,
+                self,
+                self,
+                disk=self.disk,
+                random=self._chance.bytes,
+                aside_bytes=self._chance.pick(ASIDE_BYTES),
             )
             self._log = CommittedLog(self.directory, self._config.cluster, disk=self.disk)
         except (CorruptJournalError, ConfigError) as error:
@@ -137,6 +147,9 @@ class Host:
         if host is not None:
             frames = pack(message)
             self._network.send(self.name, peer, lambda: host.hear(frames))
+
+    def wake(self) -> None:
+        self._plan_turn(self._world.now_ns)
 
     def publish(self, entry: Entry) -> None:
         self._checks.publishes(self.name, entry)
@@ -208,6 +221,15 @@ class Host:
         if self._turn_planned_ns is None or when_ns < self._turn_planned_ns:
             self._turn_planned_ns = when_ns
             self._world.at(when_ns, lambda: self._turn(when_ns))
+
+    def _write_ns(self) -> int:
+        """How long the disk takes for work beside the loop."""
+        return self._chance.between(0, 4) * MS + self.slow_ns * self._chance.below(3)
+
+    def _do_deferred(self, life: int, work: Deferred) -> None:
+        """Background work of a process that has ended is never done."""
+        if self.node is not None and self.starts == life:
+            work.run()
 
     def _turn(self, planned_ns: int) -> None:
         if self._turn_planned_ns != planned_ns:
