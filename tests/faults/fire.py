@@ -5,7 +5,7 @@
 Rules:
 - An act leaves all nodes running, all links healed and all disks with room.
 - Where a majority is left, an act waits for progress before it heals: the group goes on without the hurt one.
-- `Fire.act` draws the next one from a seed; `Fire.do` does one by its name.
+- `Fire.draw` names the next one, from a seed; `Fire.do` does one by its name.
 """
 
 import random
@@ -57,23 +57,30 @@ class Fire:
     """Acts on one group. `links` acts need a linked group, `fill` acts one with a small disk."""
 
     def __init__(self, group: Group, load: Load, seed: int) -> None:
-        self.pauses_ms: dict[str, list[float]] = {}
-        """The longest pause of all senders together, by kind of act."""
         self._group = group
         self._links = group.links
         self._load = load
         self._random = random.Random(seed)
         self._weights = WEIGHTS | (DISK_WEIGHTS if group.small_disk else {})
 
-    def act(self) -> str:
-        """One of all kinds; its name."""
-        (kind,) = self._random.choices(list(self._weights), list(self._weights.values()))
-        self.do(kind)
-        return kind
+    def draw(self) -> str:
+        """The name of the next act."""
+        return self._random.choices(list(self._weights), list(self._weights.values()))[0]
 
     def do(self, kind: str) -> float:
-        """The act of this name; afterwards all is well again. Returns the longest pause, in s."""
+        """The act of this name; afterwards all is well again. Returns the longest pause of all senders together, in s.
+
+        Raises TimeoutError where something did not come, and AssertionError where a node ended by itself.
+        """
         begun_s = time.monotonic()
+        try:
+            self._do(kind)
+        except Exception as error:
+            error.add_note(f"in the act {kind}")
+            raise
+        return self._load.longest_pause_s(begun_s)
+
+    def _do(self, kind: str) -> None:
         try:
             getattr(self, kind)()
         finally:
@@ -82,9 +89,6 @@ class Fire:
         self._load.await_progress()
         self._load.await_observers()
         assert not self._group.crashed, self._group.crashed
-        pause_s = self._load.longest_pause_s(begun_s)
-        self.pauses_ms.setdefault(kind, []).append(pause_s * 1000)
-        return pause_s
 
     def judge(self) -> list[str]:
         """What the checker says of everything so far."""

@@ -24,7 +24,7 @@ from tests.models.running import until
 COMMANDS = 1
 PACE_S = 0.004
 IN_FLIGHT_MAX = 50
-PROGRESS_S = 20.0
+PROGRESS_S = 30.0
 LIGHT_BYTES, HEAVY_BYTES = 40, 16 << 10
 PAUSE_S = 0.05
 """Longer ones between two acknowledgements of all senders together are noted."""

@@ -9,6 +9,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +23,7 @@ from tests.faults.small_disk import can_mount
 
 SIZES = {"segment_bytes": "4194304", "reserve_bytes": "524288"}
 """Small segments, so that a disk fills up soon."""
+ACTS_OF_A_GROUP = 50
 
 
 def main() -> int:
@@ -35,56 +38,70 @@ def main() -> int:
     )
     options = parser.parse_args()
     console = Console(stderr=True)
-    small_disk = can_mount()
-    if not small_disk:
+    if not can_mount():
         console.print("no disk is filled: that needs the right to mount a tmpfs")
-    begun_s = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
-        with Group(directory, options.nodes, linked=True, small_disk=small_disk, **SIZES) as group, Load(group) as load:
-            fire = Fire(group, load, options.seed)
-            try:
-                failovers = burn(fire, options, console)
-            except KeyboardInterrupt:
-                console.print("stopped")
-                failovers = count(fire, FAILOVERS)
-            broken = load.judge()
-    minutes = (time.monotonic() - begun_s) / 60
-    print(f"{failovers} failovers in {minutes:.1f} minutes, {load.acknowledged:,} batches seen")
-    print_pauses(fire)
-    for line in broken or ["every promise held"]:
-        print(line)
-    return bool(broken)
-
-
-def burn(fire: Fire, options: argparse.Namespace, console: Console) -> int:
-    """Act until there were enough failovers, or it takes too long; how many there were."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    deadline_s = time.monotonic() + options.minutes * 60
-    counted = frozenset((options.only,)) if options.only else FAILOVERS
-    done = 0
+    soak, begun_s = Soak(options), time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("failovers", total=options.failovers)
-        while done < options.failovers and time.monotonic() < deadline_s:
-            if options.only:
-                fire.do(options.only)
-            else:
-                fire.act()
-            done = count(fire, counted)
-            progress.update(task, completed=done)
-    return done
+        try:
+            while not soak.is_over:
+                soak.burn_one_group(lambda: progress.update(task, completed=soak.done))
+        except KeyboardInterrupt:
+            console.print("stopped")
+    minutes = (time.monotonic() - begun_s) / 60
+    print(f"{soak.done} {options.only or 'failovers'} in {minutes:.1f} minutes, {soak.acknowledged:,} batches seen")
+    print_pauses(soak.pauses_ms)
+    for line in soak.broken or ["every promise held"]:
+        print(line)
+    return bool(soak.broken)
 
 
-def count(fire: Fire, kinds: frozenset[str]) -> int:
-    """The acts so far of these kinds."""
-    return sum(len(pauses) for kind, pauses in fire.pauses_ms.items() if kind in kinds)
+class Soak:
+    """Groups one after the other, until there were enough acts; a log of each, and so a start, stays short."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.acknowledged = 0
+        self.pauses_ms: dict[str, list[float]] = defaultdict(list)
+        self.broken: list[str] = []
+        self._options = options
+        self._counted = frozenset((options.only,)) if options.only else FAILOVERS
+        self._deadline_s = time.monotonic() + options.minutes * 60
+        self._seed = options.seed
+
+    @property
+    def done(self) -> int:
+        """The acts so far that count."""
+        return sum(len(pauses) for kind, pauses in self.pauses_ms.items() if kind in self._counted)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was enough, or too much."""
+        return bool(self.broken) or self.done >= self._options.failovers or time.monotonic() > self._deadline_s
+
+    def burn_one_group(self, tell: Callable[[], None]) -> None:
+        """Act on a new group, and have it judged; also where it is interrupted."""
+        enough = self.done + ACTS_OF_A_GROUP
+        with tempfile.TemporaryDirectory() as scratch:
+            group = Group(Path(scratch), self._options.nodes, linked=True, small_disk=can_mount(), **SIZES)
+            with group, Load(group) as load:
+                fire = Fire(group, load, self._seed)
+                self._seed += 1
+                try:
+                    while not self.is_over and self.done < enough:
+                        kind = fire.draw() if self._options.only is None else self._options.only
+                        self.pauses_ms[kind].append(fire.do(kind) * 1000)
+                        tell()
+                finally:
+                    self.acknowledged += load.acknowledged
+                    self.broken += load.judge()
 
 
-def print_pauses(fire: Fire) -> None:
+def print_pauses(pauses_ms: dict[str, list[float]]) -> None:
     """For each kind of act: how often, and the longest pause of all senders together in each."""
-    print(f"the longest pause in each act, ms (none is longer than {PAUSE_S * 1000:.0f} where nothing was noted)")
+    print(f"the longest pause in each act, in ms; {PAUSE_S * 1000:.0f} where there was none that long")
     print(f"{'act':28}{'times':>6}{'p50':>7}{'p90':>7}{'max':>7}")
-    for kind, pauses in sorted(fire.pauses_ms.items()):
+    for kind, pauses in sorted(pauses_ms.items()):
         cuts = statistics.quantiles(pauses, n=10, method="inclusive") if len(pauses) > 1 else pauses * 9
         print(f"{kind:28}{len(pauses):>6}{cuts[4]:>7.0f}{cuts[8]:>7.0f}{max(pauses):>7.0f}")
 
