@@ -16,29 +16,12 @@ from tests.models.running import until
 SEGMENT_BYTES = 512 << 10
 
 
-@pytest.fixture(scope="module")
-def fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fire]:
-    """One group for all acts, under load all the time."""
-    with burning(tmp_path_factory.mktemp("fire"), small_disk=can_mount()) as (group, load):
-        yield Fire(group, load, seed=1)
-
-
 @contextmanager
 def burning(directory: Path, *, small_disk: bool = False) -> Iterator[tuple[Group, Load]]:
     """A group with links that can be hurt, under load; segments are small, so that a disk fills up soon."""
     sizes = {"segment_bytes": str(SEGMENT_BYTES), "reserve_bytes": str(SEGMENT_BYTES // 8)}
     with Group(directory, linked=True, small_disk=small_disk, **sizes) as group, Load(group) as load:
         yield group, load
-
-
-@pytest.mark.parametrize("kind", [*WEIGHTS, *DISK_WEIGHTS])
-def test_every_promise_holds_through(kind: str, fire: Fire):
-    """One act: nothing is lost, doubled or reordered, the group goes on, and nobody who reads is left behind."""
-    if kind in DISK_WEIGHTS and not can_mount():
-        pytest.skip("needs the right to mount a tmpfs")
-    fire.do(kind)
-
-    assert fire.judge() == []
 
 
 def test_each_node_may_die_in_turn(tmp_path: Path):
@@ -67,3 +50,20 @@ def test_a_group_that_lost_its_majority_says_nothing_and_goes_on_when_it_is_back
 
         assert load.acknowledged > stuck_at
         assert load.judge() == []
+
+
+@pytest.fixture(scope="module")
+def fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fire]:
+    """One group for all acts, under load all the time: it is up until the last test has ended, so these stand last."""
+    with burning(tmp_path_factory.mktemp("fire"), small_disk=can_mount()) as (group, load):
+        yield Fire(group, load, seed=1)
+
+
+@pytest.mark.parametrize("kind", [*WEIGHTS, *DISK_WEIGHTS])
+def test_every_promise_holds_through(kind: str, fire: Fire):
+    """One act: nothing is lost, doubled or reordered, the group goes on, and nobody who reads is left behind."""
+    if kind in DISK_WEIGHTS and not can_mount():
+        pytest.skip("needs the right to mount a tmpfs")
+    fire.do(kind)
+
+    assert fire.judge() == []
