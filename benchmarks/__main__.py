@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other, as medians of several runs. Takes about ten minutes.
+"""`make bench`: every benchmark, one after the other, as medians of several runs. Takes about fifteen minutes.
 
 python -m benchmarks [NAME ...]      only these
 """
@@ -16,6 +16,9 @@ BENCHMARKS: dict[str, list[str]] = {
     "journal": ["--dir"],
     "ordering": ["--dir"],
     "failover": [],
+    "catch_up": ["--dir"],
+    "replace": ["--dir"],
+    "idle": [],
     "replay": ["--dir"],
     "one_process": [],
     "venue": ["--dir"],

@@ -9,14 +9,13 @@ Then one batch at a time: submit to commit seen.
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import zmq
 
+from benchmarks.nodes import Nodes
 from benchmarks.report import cpu_seconds, print_rows
 from gateways.venue import create
 from sequencer.client import Submitter, Subscriber, hold_memory
@@ -109,39 +108,14 @@ def main() -> None:
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
             config = create(Path(scratch), options.nodes)
-            with running_nodes(config) as pids:
+            with Nodes(config) as nodes:
+                pids = {name: nodes.pids[name] for name in nodes.names}
                 for window in options.windows:
                     rows.setdefault(f"batches of {COUNT}, {window} in flight", []).append(
                         throughput(config, pids, window, options.seconds)
                     )
                 rows.setdefault("one at a time", []).append(latency(config, 2000))
     print_rows("ordering", rows, as_json=options.json)
-
-
-class running_nodes:  # noqa: N801 - used as a context manager
-    """The nodes and replayers of a venue as child processes; gives the nodes' pids by name."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._children: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> dict[str, int]:
-        pids = {}
-        for node in self._config.nodes:
-            for command in ("node", "replayer"):
-                child = subprocess.Popen(
-                    [sys.executable, "-m", "sequencer", command, node.name, "--data", str(self._config.data_dir)]
-                )
-                self._children.append(child)
-                if command == "node":
-                    pids[node.name] = child.pid
-        return pids
-
-    def __exit__(self, *_: object) -> None:
-        for child in self._children:
-            child.terminate()
-        for child in self._children:
-            child.wait(15)
 
 
 if __name__ == "__main__":

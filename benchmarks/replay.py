@@ -11,15 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.nodes import Nodes
 from benchmarks.one_process import record
-from benchmarks.ordering import running_nodes
 from benchmarks.report import print_rows
 from engines.credit import Credit
 from engines.host import Replica
 from engines.machine import Machine
 from engines.matching import Matching
 from gateways.venue import create
-from sequencer import admin
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.journal import Journal
@@ -63,9 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
         config = create(Path(scratch))
         messages = write_log(config, options.commands)
-        with running_nodes(config):
-            while not any(row["role"] == "leader" for row in admin.status(config).nodes):
-                time.sleep(0.1)
+        with Nodes(config):
             for _ in range(options.runs):
                 for name, kind in (("read only", None), ("into matching", Matching), ("into credit", Credit)):
                     row = one_run(config, kind() if kind else None)

@@ -12,6 +12,8 @@ Rules:
 - A directory's identity is drawn once. An empty one is another disk: it never votes under an old name.
 - Damage to what was durable makes a node of a larger group suspect: the group repairs it. A node that is
   alone refuses to start.
+- A node is stale that has no contact, and one that knows of committed entries which do not come: its own words
+  may not reach the leader, or its disk may be full.
 - A disk that fails stops the node: what it holds can be told only by reading it again.
 """
 
@@ -88,6 +90,8 @@ class DurableOrderer:
         self._clocks = clocks
         self._writer = Writer(journal, disk, wake=wire.wake, aside_bytes=aside_bytes)
         self._look_again_ms = 0
+        self._told_index = -1
+        self._abreast_ms = self.now_ms
 
     @classmethod
     def open(
@@ -173,12 +177,14 @@ class DurableOrderer:
         return max(0, min(self.raft.wake_ms - self.now_ms, RETRY_MS))
 
     def heartbeat(self) -> Heartbeat:
-        """What subscribers are told of this node now and then."""
+        """What subscribers are told of this node now and then. Call it at least every 100 ms."""
         raft = self.raft
         contact_ms = max(0, self.now_ms - raft.contact_ms)
+        if raft.published_index >= raft.known_index or raft.published_index != self._told_index:
+            self._told_index, self._abreast_ms = raft.published_index, self.now_ms
         last = raft.log.entry(raft.published_index)
         sequence = last.next_sequence if last else (1 if raft.published_index == 0 else 0)
-        stale = contact_ms > 2 * self._config.timing.election_ms
+        stale = max(contact_ms, self.now_ms - self._abreast_ms) > 2 * self._config.timing.election_ms
         leads = self.orderer.is_leader
         return Heartbeat(self._config.cluster, raft.term, raft.published_index, sequence, contact_ms, stale, leads)
 

@@ -75,6 +75,11 @@ class Subscriber:
         return self._core.high_water
 
     @property
+    def source(self) -> str:
+        """The node that is listened to."""
+        return self._sources[self._core.current].name
+
+    @property
     def leader_ingress(self) -> str:
         """Where the node takes batches that is known to lead; empty while nobody is."""
         return "" if self._core.leader is None else self._sources[self._core.leader].ingress

@@ -128,6 +128,8 @@ class Raft:
         self.commit_index = commit_index
         self.persisted_index = log.last_index
         self.published_index = min(commit_index, log.last_index)
+        self.known_index = commit_index
+        """How far the log is committed, as any leader has told, whether or not it is here."""
         self.contact_ms = now_ms
         """When a quorum (for a leader) or the leader (for a follower) was last heard."""
         self.suspect_index = suspect_index
@@ -499,6 +501,7 @@ class Raft:
         assert self._lead is None or append.term > self.term, f"two leaders in term {self.term}"
         self._follow(append.term, append.leader)
         self.contact_ms = self._now_ms
+        self.known_index = max(self.known_index, append.commit_index)
         before = append.prev_index
         if before > self.log.last_index or self.log.term_at(before) != append.prev_term:
             self._answer(append, self._meeting_place(before), accepted=False)
@@ -588,6 +591,7 @@ class Raft:
     def _commit(self, index: int) -> None:
         if index > self.commit_index:
             self.commit_index = index
+            self.known_index = max(self.known_index, index)
             self._publish()
 
     def _publish(self) -> None:

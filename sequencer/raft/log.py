@@ -25,6 +25,8 @@ class Log:
         self._terms: list[int] = []
         self._cache: dict[int, Entry] = {}
         self._cache_bytes = 0
+        self._first_cached = 1
+        """Where the cache begins: it has no gaps. Asking the dict would cost more with each entry that left it."""
         self.last_index = 0
         self.last_time_ns = 0
         self.next_sequence = 1
@@ -82,8 +84,8 @@ class Log:
         self._cache[entry.index] = entry
         self._cache_bytes += len(entry.data)
         while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
-            oldest = next(iter(self._cache))
-            self._cache_bytes -= len(self._cache.pop(oldest).data)
+            self._cache_bytes -= len(self._cache.pop(self._first_cached).data)
+            self._first_cached += 1
         self._end_with(entry)
 
     def truncate_after(self, index: int) -> None:
@@ -91,6 +93,7 @@ class Log:
         for gone in range(index + 1, self.last_index + 1):
             entry = self._cache.pop(gone, None)
             self._cache_bytes -= len(entry.data) if entry else 0
+        self._first_cached = min(self._first_cached, index + 1)
         while self._starts and self._starts[-1] > index:
             self._starts.pop()
             self._terms.pop()

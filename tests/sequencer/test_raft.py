@@ -1,10 +1,12 @@
 """Consensus, in small: what a leader knows of the others, who belongs to the group, what the log remembers."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencer.envelope import encode_entry
+from sequencer.envelope import Entry, encode_entry
 from sequencer.members import Member, Members, members_batch
 from sequencer.raft import Log
 from sequencer.raft.progress import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, Progress, majority
@@ -123,3 +125,29 @@ def test_a_dropped_tail_takes_its_members_along():
 
     assert with_d == (("a", "b", "c"), D, 2)
     assert (log.members, log.members_index, log.members_at(0)) == (THREE, 1, THREE)
+
+
+@given(st.lists(st.one_of(st.just("append"), st.integers(0, 9)), max_size=60))
+def test_the_log_remembers_its_latest_entries_without_a_gap(steps: list[str | int]):
+    """Whatever is appended and dropped: what is in memory ends with the last entry, or nothing is."""
+    journal: list[Entry] = []
+    log = Log(THREE, fetch=lambda first, _bytes_max: [entry.data for entry in journal[first - 1 :]])
+    with patch("sequencer.raft.log.CACHE_BYTES_MAX", 4 * len(blank_after(log).data)):
+        for step in steps:
+            if step == "append":
+                journal.append(blank_after(log))
+                log.append(journal[-1])
+            else:
+                del journal[len(journal) - min(int(step), len(journal)) :]
+                log.truncate_after(len(journal))
+    remembered = [index for index in range(1, len(journal) + 1) if log.entry(index)]
+
+    assert remembered == list(range(len(journal) + 1 - len(remembered), len(journal) + 1))
+    assert len(remembered) <= 4
+
+
+def blank_after(log: Log) -> Entry:
+    """An entry that holds nothing and follows the log's last."""
+    return encode_entry(
+        [], cluster=bytes(16), term=1, index=log.last_index + 1, first_sequence=1, time_ns=0, previous=log.last_digest
+    )
