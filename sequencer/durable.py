@@ -123,6 +123,7 @@ class DurableOrderer:
         try:
             if alone:
                 _refuse_suspect(journal, name)
+            box.save(box.ballot)  # what a failed sync left may be in memory alone
             box.note_segments(journal.segment_number)
             seed = int.from_bytes(random(8), "little")
             orderer = _recover(config, name, journal, box, seed, clocks)
@@ -167,7 +168,6 @@ class DurableOrderer:
         """Let time pass: make one entry of all that waits, and do everything that is owed."""
         now_ms = self.now_ms
         self._look_for_room(now_ms)
-        self._forget_suspicion()
         self.orderer.propose(now_ms, self._clocks.wall_ns(), self._clocks.monotonic_ns())
         self.orderer.step(now_ms)
         self._fulfil()
@@ -205,6 +205,7 @@ class DurableOrderer:
             for peer, message in owed.appends:
                 self._wire.send(peer, message)
             persisted = self._write(owed)
+            self._forget_suspicion()  # before a word that vouches
             for peer, message in owed.replies:
                 self._wire.send(peer, message)
             for entry in owed.committed:
@@ -216,7 +217,6 @@ class DurableOrderer:
             if not persisted:
                 return
             orderer.step(self.now_ms, Persisted(self._writer.durable_index))
-            self._forget_suspicion()
 
     def _forget_suspicion(self) -> None:
         """Once the core finds that the place is covered; without room for that, later."""

@@ -26,6 +26,8 @@ class Extent:
         self.next_index = header.first_index
         self.next_group = header.first_group
         self.commit_index = header.commit_index
+        self.last_group_offset = SECTOR_BYTES
+        """Where the last group that was noted begins; `end` where there is none."""
         self._sealed_end: int | None = None
         self._mark_indexes: list[int] = []
         self._mark_offsets: list[int] = []
@@ -54,6 +56,7 @@ class Extent:
         if not offsets or group.offset - offsets[-1] >= MARK_BYTES:
             offsets.append(group.offset)
             self._mark_indexes.append(group.first_index)
+        self.last_group_offset = group.offset
         self.next_group = group.number + 1
         self.commit_index = max(self.commit_index, group.commit_index)
         self.end = group.end

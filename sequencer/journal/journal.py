@@ -21,6 +21,7 @@ It knows of an entry its header's size, index and term, and nothing else of the 
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -316,10 +317,12 @@ class Journal:
         tail = recovery.tail
         for extent in recovery.extents:
             self._catalog.add(extent)
-        fd = self._go_on_behind(recovery.extents[-1], tail.offset, keep_tail=tail.ending is Ending.SUSPECT)
-        if tail.ending is Ending.TORN:
+        # While suspect, what looks torn may be what an earlier opening found damaged, and left where it was.
+        is_kept = tail.ending is Ending.SUSPECT or (tail.ending is Ending.TORN and self.suspect)
+        fd = self._go_on_behind(recovery.extents[-1], tail.offset, keep_tail=is_kept)
+        if tail.ending is Ending.TORN and not is_kept:
             fill_with_zeros(self._disk, fd, tail.offset, tail.dirty_end)
-        self._disk.sync(fd)
+        self._write_again(fd, recovery.extents[-1])
         self._disk.sync_directory(self.directory)
         if tail.ending is Ending.SUSPECT:
             self._suspect(tail.indexes[1] if tail.indexes else UNKNOWN_INDEX, durably=keep_damaged)
@@ -328,7 +331,7 @@ class Journal:
     def _take_what_is_whole(self, damage: CorruptJournalError, segments_expected: int) -> None:
         """Keep what comes before the damage; first of all, never forget that there was more."""
         numbers = sorted(filter(None, map(segment_number, self._disk.names(self.directory))))
-        found = salvage(numbers, lambda name: read_header(self._disk, self.directory / name), self._load)
+        found = salvage(numbers, lambda name: read_header(self._disk, self.directory / name), self._load, self.cluster)
         is_end_gone = max(numbers, default=0) < segments_expected
         self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
         self._disk.make_directory(self.directory / _ASIDE_NAME)
@@ -341,15 +344,27 @@ class Journal:
             self._catalog.add(extent)
         if found.extents:
             fd = self._go_on_behind(found.extents[-1], found.extents[-1].end, keep_tail=True)
-            self._disk.sync(fd)
+            self._write_again(fd, found.extents[-1])
         else:
             self._open_segment(1, 0, 0)
         self._describe(Recovered(notes=(str(damage), f"set aside: {', '.join(found.aside) or 'no segment'}")))
 
+    def _write_again(self, fd: int, extent: Extent) -> None:
+        """Make the header and the last group of a segment durable.
+
+        A node stops when a sync fails, and what it wrote last may then be in memory alone: the kernel takes it for
+        written, and another sync would not write it. Everything before was followed by a sync that returned.
+        """
+        for begin, end in ((0, SECTOR_BYTES), (extent.last_group_offset, extent.end)):
+            if end > begin:
+                write_whole(self._disk, fd, [self._disk.pread(fd, end - begin, begin)], begin)
+        self._disk.sync(fd)
+
     def _free_aside_path(self, name: str) -> Path:
-        taken = self._disk.names(self.directory / _ASIDE_NAME)
-        count = sum(other.startswith(name) for other in taken)
-        return self.directory / _ASIDE_NAME / f"{name}.{count + 1}"
+        """A name that nothing in aside/ has: what was set aside once is never written over."""
+        taken = set(self._disk.names(self.directory / _ASIDE_NAME))
+        free = next(f"{name}.{number}" for number in itertools.count(1) if f"{name}.{number}" not in taken)
+        return self.directory / _ASIDE_NAME / free
 
     def _go_on_behind(self, extent: Extent, offset: int, *, keep_tail: bool) -> int:
         """Take the last segment for writing at an offset; return its file's number."""
@@ -435,8 +450,8 @@ class Journal:
         assert self._segment is not None, "an open journal has a segment"
         aside = self.directory / _ASIDE_NAME
         self._disk.make_directory(aside)
-        path = aside / f"{self._segment.header.number:08d}-{first_index}-{self.last_index}.entries"
-        temporary = path.with_suffix(".tmp")
+        name = f"{self._segment.header.number:08d}-{first_index}-{self.last_index}.entries"
+        path, temporary = self._free_aside_path(name), aside / f"{name}.tmp"
         fd = self._disk.create(temporary)
         try:
             offset = 0

@@ -114,11 +114,16 @@ def check_headers(
             raise CorruptJournalError(f"{segment_name(place)} is missing before {name}; {REPAIR}")
         if header.number != place:
             raise CorruptJournalError(f"{name} offset 0: its header is that of {header.name}; {REPAIR}")
-        if header.cluster != expected:
-            raise JournalError(
-                f"{name} belongs to cluster {header.cluster.hex()}, expected {expected.hex()}: "
-                "this is another cluster's directory"
-            )
+        check_cluster(header, expected)
+
+
+def check_cluster(header: SegmentHeader, cluster: bytes) -> None:
+    """A segment has to belong to this cluster. Raises JournalError."""
+    if header.cluster != cluster:
+        raise JournalError(
+            f"{header.name} belongs to cluster {header.cluster.hex()}, expected {cluster.hex()}: "
+            "this is another cluster's directory"
+        )
 
 
 def valid_groups(data: bytes, extent: Extent, stop: int) -> Iterator[GroupHeader]:

@@ -24,7 +24,7 @@ from sequencer.journal.format import (
     decode_group_header,
     segment_name,
 )
-from sequencer.journal.recovery import valid_groups
+from sequencer.journal.recovery import check_cluster, valid_groups
 from sequencer.journal.suspicion import UNKNOWN_INDEX
 
 LoadHeader = Callable[[str], SegmentHeader]
@@ -40,9 +40,15 @@ class Salvage:
     suspect_index: int
 
 
-def salvage(numbers: Sequence[int], load_header: LoadHeader, load: Load) -> Salvage:
-    """Judge the segments of these numbers, in order. Raises JournalError for another version's, and OSError."""
+def salvage(numbers: Sequence[int], load_header: LoadHeader, load: Load, cluster: bytes) -> Salvage:
+    """Judge the segments of these numbers, in order.
+
+    Raises JournalError for those of another version or another cluster, and OSError.
+    """
     headers = {number: _header(number, load_header) for number in numbers}
+    for header in headers.values():
+        if header is not None:
+            check_cluster(header, cluster)
     extents = list(_whole(headers, load))
     aside = [segment_name(number) for number in numbers if number > len(extents)]
     return Salvage(extents, aside, _highest_index(headers, load))
@@ -85,14 +91,14 @@ def _highest_index(headers: dict[int, SegmentHeader | None], load: Load) -> int:
         if header is not None:
             found.append(header.first_index - 1)
             found += [group.last_index for group in _all_groups(load(header), header.seed)]
-    return UNKNOWN_INDEX if _ends_in_doubt(load(last), last.seed) else max(found)
+    return UNKNOWN_INDEX if _ends_in_doubt(load(last), last) else max(found)
 
 
-def _ends_in_doubt(data: bytes, seed: int) -> bool:
-    """Whether behind the last group header that reads there is something that may have been another group."""
-    ends = [group.end for group in _all_groups(data, seed)]
+def _ends_in_doubt(data: bytes, header: SegmentHeader) -> bool:
+    """Whether behind the last group header that reads there may have been another group: something is there, or cut."""
+    ends = [group.end for group in _all_groups(data, header.seed)]
     end = max(ends, default=SECTOR_BYTES)
-    return data[end : end + SECTOR_BYTES] not in (b"", BLANK_SECTOR)
+    return len(data) < header.segment_bytes or data[end : end + SECTOR_BYTES] not in (b"", BLANK_SECTOR)
 
 
 def _all_groups(data: bytes, seed: int) -> Iterator[GroupHeader]:

@@ -156,6 +156,12 @@ class FaultyDisk:
         inode.live[offset : offset + len(data)] = data
         inode.durable[offset : offset + len(data)] = data
 
+    def cut(self, path: Path, size_bytes: int) -> None:
+        """Let a file end here from now on, durably."""
+        inode = self._names[path]
+        assert inode is not None
+        del inode.live[size_bytes:], inode.durable[size_bytes:]
+
     def files(self) -> dict[Path, int]:
         """Every file and its size."""
         return {path: len(inode.live) for path, inode in sorted(self._names.items()) if inode is not None}
@@ -224,6 +230,8 @@ class FaultyDisk:
         return len(data)
 
     def sync(self, fd: int) -> None:
+        if "sync" in self.failing and not self.has_crashed:
+            self._open[fd].pending.clear()  # as a kernel does: it reads as written, and no later sync writes it
         self._operate("sync")
         self.syncs += 1
         self._open[fd].sync()

@@ -1,5 +1,6 @@
 """A crash at any operation, whatever the disk then lost: what was acknowledged is there, the rest is whole or gone."""
 
+import errno
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequencer.envelope import Entry
+from sequencer.errors import JournalError
 from sequencer.journal import Journal, verify
 from tests.models.entries import CLUSTER, chain, dense
 from tests.models.faulty_disk import Crashed, FaultyDisk, Survives
@@ -108,6 +110,28 @@ def test_killed_process_then_crash():
         held = held_by(open_on(survivor))
         assert held in (encoded(script.acknowledged), encoded(script.attempted))
         assert held_by(open_on(survivor.after_crash(SURVIVORS["nothing"]))) == held
+
+
+def test_a_sync_that_failed_is_made_good_by_the_next_start():
+    """What a failed sync left in memory alone, and a restart found whole, is on the disk from then on."""
+    whole = FaultyDisk()
+    Script().run(whole)
+    for failing_sync in range(1, whole.syncs + 1):
+        disk, script = FaultyDisk(), Script()
+        disk.watch = lambda name, disk=disk, at=failing_sync: fail_at(disk, name, at)
+        with pytest.raises(JournalError):
+            script.run(disk)
+        survivor = disk.after_kill()
+        held = held_by(open_on(survivor))
+        assert held in (encoded(script.acknowledged), encoded(script.attempted))
+        for survives in SURVIVORS.values():
+            assert held_by(open_on(survivor.after_crash(survives))) == held
+
+
+def fail_at(disk: FaultyDisk, name: str, at: int) -> None:
+    """Let the so manieth sync fail, as a disk does that has lost what it was given."""
+    if name == "sync" and disk.syncs + 1 == at:
+        disk.failing["sync"] = errno.EIO
 
 
 def test_crash_while_a_torn_tail_is_cut():

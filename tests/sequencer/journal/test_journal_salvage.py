@@ -4,7 +4,8 @@ from itertools import count, product
 
 import pytest
 
-from sequencer.errors import CorruptJournalError
+from sequencer.envelope import Entry, decode_entry
+from sequencer.errors import CorruptJournalError, JournalError
 from sequencer.journal import Journal, verify
 from sequencer.journal.format import SECTOR_BYTES, decode_segment_header, segment_name
 from sequencer.journal.salvage import salvage
@@ -45,6 +46,7 @@ def test_every_flipped_bit_leaves_a_first_part_and_the_knowledge_of_more():
                 numbers,
                 lambda wanted: decode_segment_header(bytes(files[wanted][:SECTOR_BYTES]), wanted),
                 lambda header: bytes(files[header.name]),
+                CLUSTER,
             )
             files[name][at] ^= 1 << bit
             held = found.extents[-1].next_index - 1 if found.extents else 0
@@ -78,6 +80,78 @@ def damaged() -> FaultyDisk:
     disk = reference()
     disk.damage(HOME / segment_name(2), SECTOR_BYTES + 100, b"\xff\xff")
     return disk
+
+
+def test_wherever_a_segment_is_cut_what_is_gone_is_not_forgotten():
+    """A file that ends too early: of what is lost behind the cut nobody can tell how much it was."""
+    reached = []
+    for place in range(len(names(reference()))):
+        for size_bytes in range(0, SEGMENT_BYTES, 16):
+            disk = reference()
+            path = HOME / names(disk)[place]
+            disk.cut(path, size_bytes)
+            journal = opened(disk)
+            held = held_by(journal)
+            assert held == encoded(ENTRIES)[: len(held)]
+            assert journal.suspect_index >= LAST
+            if place == len(names(reference())) - 1:
+                assert journal.suspect_index == UNKNOWN_INDEX
+            reached.append(len(held))
+    assert (min(reached), max(reached)) == (0, LAST)
+
+
+def test_openings_that_crash_again_and_again_destroy_no_evidence():
+    """A tail that looks torn once its later segments are aside is left as it is, as long as the node is suspect."""
+    for place, at in product((1, 2), range(SECTOR_BYTES, SEGMENT_BYTES, SECTOR_BYTES)):
+        disk = reference()
+        path = HOME / names(disk)[place - 1]
+        if bytes(disk.contents(path)[at : at + SECTOR_BYTES]) == bytes(SECTOR_BYTES):
+            continue
+        disk.damage(path, at, bytes(SECTOR_BYTES))  # a sector that reads as zeros
+        evidence = bytes(disk.contents(path))
+        sound = opened(disk.after_kill())
+        for crash_at in count(1):
+            crashing = disk.after_crash(lambda _place: True, names_kept=9)
+            crashing.crash_at = crash_at
+            try:
+                opened(crashing)
+            except Crashed:
+                again = crashing.after_crash(lambda _place: False)
+                verdict = opened(again).suspect_index, opened(again.after_kill()).suspect_index
+                assert verdict == (sound.suspect_index, sound.suspect_index)
+                assert any(bytes(again.contents(file)) == evidence for file in again.files() if path.name in file.name)
+            else:
+                break
+
+
+def test_a_damaged_directory_of_another_cluster_is_refused():
+    """Not one file of it is moved."""
+    disk = damaged()
+    disk.damage(HOME / segment_name(1), 0, bytes(SECTOR_BYTES))
+    before = disk.files()
+
+    with pytest.raises(JournalError, match="another cluster's directory"):
+        Journal.open(HOME, b"other-cluster-id", disk=disk, keep_damaged=True)
+    assert (disk.files(), disk.names(HOME)) == (before, [path.name for path in before])
+
+
+def test_what_is_set_aside_takes_nobodys_name():
+    """Segments that are numbered anew after a loss, and tails that are dropped at the same place again."""
+    disk, kept = reference(), {}
+    for number, damaged_next in enumerate((2, 1, 1)):
+        journal = opened(disk)
+        journal.append(chain([dense(30, number)], after=last_of(journal), term=2 + number), journal.commit_index)
+        journal.truncate_after(journal.last_index - 1)
+        journal.close()
+        aside = {path: bytes(disk.contents(path)) for path in disk.files() if path.parent.name == "aside"}
+        assert len(aside) > len(kept)
+        assert aside.items() >= kept.items()
+        disk, kept = disk.after_kill(), aside
+        disk.damage(HOME / segment_name(damaged_next), 2 * SECTOR_BYTES + 100, b"\xff\xff")
+
+
+def last_of(journal: Journal) -> Entry:
+    return decode_entry(held_by(journal)[-1])
 
 
 def test_a_crash_at_any_moment_of_the_opening_forgets_nothing():
