@@ -173,7 +173,7 @@ class Raft:
         """When `step` wants to be called again at the latest."""
         if self._lead is None:
             return self._deadline_ms
-        oldest = min((progress.sent_ms for progress in self.progress.values()), default=self._now_ms)
+        oldest = min((progress.sent_ms for progress in self._lead.told.values()), default=self._now_ms)
         return oldest + self._timing.heartbeat_ms
 
     @property
@@ -232,6 +232,10 @@ class Raft:
             self.suspect_index = 0
 
     def _watch_lead(self, lead: Lead) -> None:
+        if self._now_ms - lead.round_ms >= self._timing.heartbeat_ms:
+            lead.begin_round(self._now_ms)
+        if lead.leaving:
+            lead.part(self.commit_index, self._now_ms, self._now_ms - 4 * self._timing.election_ms)
         self.contact_ms = lead.contact_ms(self._now_ms)
         if self._now_ms - self.contact_ms > self._timing.election_ms * 2:
             self._follow(self.term, "")
@@ -240,7 +244,7 @@ class Raft:
             lead.heir = ""
         if not lead.heir and (not self.fit or lead.is_doubted(self._now_ms - 4 * self._timing.election_ms)):
             self._on_transfer(Transfer(lead.fittest()))
-        for peer, progress in lead.progress.items():
+        for peer, progress in lead.told.items():
             if self._now_ms - progress.sent_ms >= self._timing.heartbeat_ms:
                 self._send(lead, peer, progress, beat=True)
 
@@ -383,7 +387,7 @@ class Raft:
         self._send_all(lead)
 
     def _send_all(self, lead: Lead, *, beat: bool = False) -> None:
-        for peer, progress in lead.progress.items():
+        for peer, progress in lead.told.items():
             self._send(lead, peer, progress, beat=beat)
 
     def _send(self, lead: Lead, peer: str, progress: Progress, *, beat: bool = False) -> None:
@@ -394,15 +398,15 @@ class Raft:
         if answer.term > self.term:
             self._follow(answer.term, "")
         lead = self._lead
-        if lead is None or answer.term != self.term or not self._counts(answer.node, answer.disk):
+        if lead is None or answer.term != self.term or (answer.accepted and answer.match_index > self.log.last_index):
             return
-        progress = lead.progress.get(answer.node)
+        known = lead.progress if self._counts(answer.node, answer.disk) else lead.leaving
+        progress = known.get(answer.node)
         if progress is None:
             return
-        progress.heard_ms, progress.fit = self._now_ms, answer.fit
-        progress.round = max(progress.round, answer.round)
+        progress.fit = answer.fit
+        lead.hear(progress, answer.round)
         if answer.accepted:
-            assert answer.match_index <= self.log.last_index, (answer, self.log.last_index)
             progress.agree(answer.match_index, vouches=answer.vouches)
         else:
             progress.disagree(answer.match_index, self.log.last_index, self._now_ms, vouches=answer.vouches)
@@ -421,8 +425,8 @@ class Raft:
         if index > self.commit_index and self.log.term_at(index) == self.term:
             self._commit(index)
             self._confirm_reads(lead)
-            for peer, progress in lead.progress.items():
-                self._duties.notices.append((peer, lead.notice(progress, index, self._now_ms)))
+            for peer, progress in lead.told.items():
+                self._duties.notices.append((peer, lead.notice(progress, index, self._now_ms, asks=False)))
             if self.log.members_index <= index and not self.is_voter:
                 self._follow(self.term, "")  # this leader's own removal is committed
 
@@ -432,7 +436,7 @@ class Raft:
         if self._lead is None:
             self._duties.reads.append((read.ticket, -1))
             return
-        self._lead.ask(read.ticket)
+        self._lead.ask(read.ticket, self._now_ms)
         self._confirm_reads(self._lead)
         self._send_all(self._lead, beat=True)
 
@@ -510,10 +514,14 @@ class Raft:
             self._take(entry)
             before = entry.index
         self._commit(min(append.commit_index, before))
+        if not append.asks:
+            return
         if self._acknowledge is not None and self._acknowledge[0] == append.term:
             before = max(before, self._acknowledge[1])
         self._acknowledge = (append.term, before)
         self._round_heard = append.round
+        if not entries and before > self.persisted_index:
+            self._answer(append, self.persisted_index, accepted=True)  # contact does not wait for the disk
         self._acknowledge_durable()
 
     def _read_entries(self, append: Append) -> list[Entry]:

@@ -16,6 +16,8 @@ from sequencer.raft.progress import CAUGHT_UP_ENTRIES, Progress, majority
 
 APPEND_BYTES_MAX = 1 << 20
 APPEND_ENTRIES_MAX = 1024
+ROUNDS_KEPT = 64
+"""An answer to an older round tells nothing about contact."""
 
 
 class Lead:
@@ -25,8 +27,13 @@ class Lead:
         self.progress: dict[str, Progress] = {}
         self.own = Progress(0, counted_index=persisted_index, heard_ms=now_ms)
         """This leader, among the others: it counts what is durable here."""
+        self.leaving: dict[str, Progress] = {}
+        """Those that were removed, until they have been told."""
         self.round = 0
-        """Grows with each read that is asked; members answer with the last one that they heard."""
+        """Grows with time and with each read; members answer with the last one that they heard."""
+        self._parting_round = 0
+        """What is said since then tells those who leave that they are out; 0 while that is not committed."""
+        self._rounds_ms = deque([now_ms], maxlen=ROUNDS_KEPT)
         self.heir = ""
         self.heir_until_ms = 0
         self._name = name
@@ -41,13 +48,32 @@ class Lead:
     def meet(self, before: Members, now_ms: int) -> None:
         """Keep track of exactly the others that the group has now; another disk begins from nothing."""
         members = self._log.members
-        known = {_identity(member) for member in before.all}
+        known, now = ({_identity(member) for member in group.all} for group in (before, members))
+        gone = [member.name for member in before.all if _identity(member) not in now and member.name in self.progress]
+        self.leaving = {name: self.progress[name] for name in gone if members.find(name) is None}
+        self._parting_round = 0
         self.progress = {
             member.name: self.progress[member.name] if _identity(member) in known else self._fresh(now_ms)
             for member in members.all
             if member.name != self._name
         }
         self._deciding = [self.own if name == self._name else self.progress[name] for name in members.voters]
+
+    @property
+    def told(self) -> dict[str, Progress]:
+        """All that are sent what is in the log."""
+        return {**self.progress, **self.leaving} if self.leaving else self.progress
+
+    def part(self, commit_index: int, now_ms: int, silent_ms: int) -> None:
+        """Be done with those who know that they are out, or were not heard since `silent_ms`."""
+        index = self._log.members_index
+        if commit_index >= index and not self._parting_round:
+            self.begin_round(now_ms)
+            self._parting_round = self.round
+        for name, progress in list(self.leaving.items()):
+            is_told = progress.match_index >= index and progress.round >= self._parting_round > 0
+            if is_told or progress.heard_ms <= silent_ms:
+                del self.leaving[name]
 
     def fittest(self) -> str:
         """The voter that could lead and is the furthest; empty if there is none."""
@@ -83,10 +109,27 @@ class Lead:
         """The last index that a majority vouches for."""
         return majority([progress.counted_index for progress in self._deciding])
 
-    def ask(self, ticket: int) -> None:
-        """Begin a round for a read."""
+    @property
+    def round_ms(self) -> int:
+        """When the latest round began."""
+        return self._rounds_ms[-1]
+
+    def begin_round(self, now_ms: int) -> None:
+        """Number what is said from now on anew: its answers are no older than this."""
         self.round += 1
         self.own.round = self.round
+        self._rounds_ms.append(now_ms)
+
+    def hear(self, progress: Progress, answered: int) -> None:
+        """A member has answered a round. An answer that was long on its way is no fresh contact."""
+        progress.round = max(progress.round, answered)
+        place = len(self._rounds_ms) - 1 - (self.round - answered)
+        if 0 <= place < len(self._rounds_ms):
+            progress.heard_ms = max(progress.heard_ms, self._rounds_ms[place])
+
+    def ask(self, ticket: int, now_ms: int) -> None:
+        """Begin a round for a read."""
+        self.begin_round(now_ms)
         self._reads.append((ticket, self.round))
 
     def confirmed(self) -> list[int]:
@@ -104,11 +147,12 @@ class Lead:
 
     # --- replication --------------------------------------------------------------------------
 
-    def notice(self, progress: Progress, commit_index: int, now_ms: int) -> Append:
-        """An append without entries."""
-        progress.sent_ms = now_ms
+    def notice(self, progress: Progress, commit_index: int, now_ms: int, *, asks: bool) -> Append:
+        """An append without entries. One that asks for an answer counts as a word of this round."""
+        if asks:
+            progress.sent_ms = now_ms
         before = progress.next_index - 1
-        return Append(self._term, self._name, before, self._log.term_at(before), commit_index, self.round, [])
+        return Append(self._term, self._name, before, self._log.term_at(before), commit_index, self.round, asks, [])
 
     def appends(self, progress: Progress, commit_index: int, now_ms: int, *, beat: bool) -> Iterator[Append]:
         """What a member lacks, as far as its window goes; with `beat`, one append even if that is nothing.
@@ -117,7 +161,7 @@ class Lead:
         """
         log = self._log
         while progress.next_index <= log.last_index and progress.has_room:
-            append, first = self.notice(progress, commit_index, now_ms), progress.next_index
+            append, first = self.notice(progress, commit_index, now_ms, asks=True), progress.next_index
             append.entries.extend(log.read(first, APPEND_BYTES_MAX)[:APPEND_ENTRIES_MAX])
             yield append
             beat = False
@@ -125,7 +169,7 @@ class Lead:
             if log.entry(first) is None:
                 return
         if beat:
-            yield self.notice(progress, commit_index, now_ms)
+            yield self.notice(progress, commit_index, now_ms, asks=True)
 
 
 def _identity(member: Member) -> tuple[str, bytes]:

@@ -13,7 +13,10 @@ from sequencer.members import Members
 
 
 class Append(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """From a leader: entries that follow (prev_index, prev_term); none of them makes it a heartbeat."""
+    """From a leader: entries that follow (prev_index, prev_term), or none.
+
+    One without entries that does not ask to be answered only tells how far the log is committed.
+    """
 
     term: int
     leader: str
@@ -21,6 +24,7 @@ class Append(msgspec.Struct, array_like=True, tag=1, frozen=True):
     prev_term: int
     commit_index: int
     round: int
+    asks: bool
     entries: list[bytes]
 
 
@@ -28,8 +32,8 @@ class Appended(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """To a leader: all up to `match_index` is durable here and equal to yours.
 
     Where the logs did not meet, `accepted` is false and `match_index` is the place to try next. `round` is
-    that of the leader's latest word. A node that may have lost what it once acknowledged does not
-    `vouch`: it may be sent more, and counts for nothing. `fit`: it could lead.
+    that of the leader's latest word, and tells the leader how old the contact is. A node that may have lost
+    what it once acknowledged does not `vouch`: it may be sent more, and counts for nothing. `fit`: it could lead.
     """
 
     term: int
@@ -80,10 +84,7 @@ def pack(message: Message) -> list[bytes]:
     """The frames of a message."""
     if not isinstance(message, Append) or not message.entries:
         return [_ENCODER.encode(message)]
-    bare = Append(
-        message.term, message.leader, message.prev_index, message.prev_term, message.commit_index, message.round, []
-    )
-    return [_ENCODER.encode(bare), *message.entries]
+    return [_ENCODER.encode(msgspec.structs.replace(message, entries=[])), *message.entries]
 
 
 def unpack(frames: Sequence[bytes]) -> Message:

@@ -32,6 +32,7 @@ class Progress(msgspec.Struct):
     match_index: int = 0
     counted_index: int = 0
     heard_ms: int = 0
+    """When the last word was said to it that it has answered."""
     sent_ms: int = 0
     round: int = 0
     """The last round of contact that it answered."""

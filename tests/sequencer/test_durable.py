@@ -47,7 +47,7 @@ def hear_for(node: DurableOrderer, clocks: Clocks, time_ms: int, committed_index
     """Let its leader say for so long how far the log is committed; whether the node then says that it is stale."""
     for _ in range(0, time_ms, 20):
         clocks.ms += 20
-        node.hear(Append(1, "node-2", committed_index, min(1, committed_index), committed_index, 0, []))
+        node.hear(Append(1, "node-2", committed_index, min(1, committed_index), committed_index, 0, True, []))
         node.turn()
         node.heartbeat()
     return node.heartbeat().stale

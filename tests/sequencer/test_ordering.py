@@ -124,8 +124,8 @@ def test_a_dropped_tail_takes_its_part_of_the_table_along():
     follower, [batch] = orderer(("a", "b", "c")), chain(1)
     lost = encode_entry([batch], cluster=CLUSTER, term=1, index=1, first_sequence=1, time_ns=0, previous=NO_DIGEST)
     kept = encode_entry([], cluster=CLUSTER, term=2, index=1, first_sequence=1, time_ns=0, previous=NO_DIGEST)
-    follower.step(0, Append(1, "b", 0, 0, 0, 0, [lost.data]))
+    follower.step(0, Append(1, "b", 0, 0, 0, 0, True, [lost.data]))
     before = follower.sessions.judge(batch, {})
-    follower.step(0, Append(2, "c", 0, 0, 0, 0, [kept.data]))
+    follower.step(0, Append(2, "c", 0, 0, 0, 0, True, [kept.data]))
 
     assert (before, follower.sessions.judge(batch, {})) == (Verdict.DUPLICATE, Verdict.ACCEPTED)
