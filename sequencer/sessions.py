@@ -131,7 +131,9 @@ class Sessions:
         return self._repeated(batch, at)
 
     def _repeated(self, batch: Batch, at: Position) -> Verdict:
-        """A number at or below the last; one too old to be remembered passes for a duplicate."""
+        """A number at or below the last; one too old to be remembered passes for a duplicate. No batch has number 0."""
+        if batch.number == 0:
+            return Verdict.CONFLICT
         known = at.digest if batch.number == at.number else self._recent.get(batch.sender, {}).get(batch.number)
         return Verdict.DUPLICATE if known is None or known == batch.digest else Verdict.CONFLICT
 
