@@ -28,13 +28,13 @@ class Clocks:
 
     def stamp(self, name: str) -> None:
         """A node makes an entry of one message now; its time."""
-        if not self._stamped:
-            self._senders.process("stamp")
+        self._stamped += 1
+        sender = f"stamp{self._stamped}"  # one that nobody has refused yet
         last = self._stage.nodes[name].raft.log.last_index
-        self._senders.submit("stamp", name, str(self._stamped + 1))
+        self._senders.process(sender)
+        self._senders.submit(sender, name, "1")
         log = self._stage.nodes[name].raft.log
         if log.last_index > last:
-            self._stamped += 1
             self._stage.told.append(f"{name} stamps {looks.time(log.last_time_ns)}")
 
     def clock(self, name: str) -> None:
