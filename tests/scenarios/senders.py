@@ -32,9 +32,10 @@ class Process:
 
     def batch(self, number: int) -> Batch:
         """Its batch of this number, the same whenever it is asked for."""
-        if number not in self.sealed:
-            before = self.start.digest if number <= self.start.number + 1 else self.batch(number - 1).digest
-            self.sealed[number] = self.seal(number, before)
+        for made in range(min(number, self.start.number + 1), number + 1):
+            if made not in self.sealed:
+                before = self.sealed[made - 1].digest if made > self.start.number + 1 else self.start.digest
+                self.sealed[made] = self.seal(made, before)
         return self.sealed[number]
 
     def seal(self, number: int, previous: bytes, *, channel: int | None = None, count: int = 1) -> Batch:

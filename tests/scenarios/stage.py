@@ -14,7 +14,7 @@ from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
 from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry
 from sequencer.errors import EnvelopeError
-from sequencer.members import Members
+from sequencer.members import SEQUENCER, Members
 from sequencer.ordering import Orderer
 from sequencer.raft import AskVote, Duties, Event, Log, Message, Persisted, Raft, Role, Timing, Voted
 from sequencer.sessions import Position, Sessions
@@ -229,13 +229,13 @@ class Stage:
         before = self._published.get(entry.index - 1)
         assert before is None or before.time_ns <= entry.time_ns, f"entry {entry.index} goes back in time"
         for batch in entry.batches():
-            if batch.digest in self.sealed:
+            if batch.digest in self.sealed or (batch.channel == CONTROL and batch.sender != SEQUENCER):
                 self._check_chain(batch)
 
     def _check_chain(self, batch: Batch) -> None:
         """The chain rule once more, in its plainest form: by what was published, and nothing else."""
         at = self._chains.get(batch.sender, Position(0, 0, NO_DIGEST))
-        what = f"{self.sealed[batch.digest]} is in the log behind {at}"
+        what = f"{self.sealed.get(batch.digest, batch.sender)} is in the log behind {at}"
         if batch.channel == CONTROL:
             assert batch.incarnation == at.incarnation + 1, what
             self._chains[batch.sender] = Position(batch.incarnation, at.number, at.digest)
