@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from sequencer.envelope import encode_batch, encode_entry
 from sequencer.members import Member, Members, members_batch
-from sequencer.raft import ChangeMembers, Log, Propose, Read, Role, Transfer
+from sequencer.raft import Appended, ChangeMembers, Log, Propose, Read, Role, Transfer
 from tests.scenarios import looks
 from tests.scenarios.stage import CLUSTER, Node, Stage, disk_of
 
@@ -95,6 +97,14 @@ class Setting:
         """Its disk has room again."""
         self._stage.nodes[name].raft.fit = True
         self._stage.step(name)
+
+    def stop(self, name: str) -> None:
+        """Its process stands still (SIGSTOP): time passes without it, and what comes waits for it."""
+        self._stage.nodes[name].stopped = True
+
+    def wake(self, name: str) -> None:
+        """It goes on."""
+        self._stage.nodes[name].stopped = False
 
     def hold(self, name: str) -> None:
         """Keep writes of a node back."""
@@ -255,10 +265,22 @@ class Post:
         for place, item in zip(places, reversed(waiting), strict=True):
             queue[place] = item
 
+    def delay(self, route: str) -> None:
+        """The first that waits goes behind all others."""
+        first = self._waiting(route)[0]
+        self._stage.queue.remove(first)
+        self._stage.queue.append(first)
+
     def damage(self, route: str) -> None:
         """Flip a bit of an entry."""
         damaged = next(item[2] for item in self._waiting(route) if getattr(item[2], "entries", ()))
         damaged.entries[0] = damaged.entries[0][:-1] + bytes([damaged.entries[0][-1] ^ 1])
+
+    def claim(self, route: str, index: str, rounds_on: str = "0") -> None:
+        """Let the first answer that waits say that it holds another index, or has heard a later round."""
+        said = next(item for item in self._waiting(route) if isinstance(item[2], Appended))
+        false = replace(said[2], match_index=int(index), round=said[2].round + int(rounds_on))
+        self._stage.queue[self._stage.queue.index(said)] = (*said[:2], false)
 
     def count(self, route: str) -> None:
         """How many messages wait."""

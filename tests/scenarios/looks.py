@@ -11,7 +11,7 @@ def standing(raft: Raft) -> str:
     """What a node is."""
     led = f" of {raft.leader}" if raft.role is Role.FOLLOWER and raft.leader else ""
     vote = f" vote {raft.voted_for}" if raft.voted_for else ""
-    doubt = " suspect" if raft.suspect_index else ""
+    doubt = " suspect" if raft.suspect_index else " removed" if raft.is_removed else ""
     last = f"last {raft.log.last_index}/{raft.log.last_term} durable {raft.persisted_index}"
     return f"{raft.role.value}{led} term {raft.term}{vote} {last} committed {raft.commit_index}{doubt}"
 

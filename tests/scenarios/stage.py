@@ -46,6 +46,7 @@ class Node:
     suspect_index: int = 0
     generation: int = 0
     holds: bool = False
+    stopped: bool = False
     waiting: list[Duties] = field(default_factory=list)
     now_ms: int = 0
     noon_ms: int = 0
@@ -70,7 +71,7 @@ class Node:
 
     def start(self, founders: Members) -> None:
         """Start a process on what the disk holds."""
-        self.waiting, self.holds, self.published = [], False, []
+        self.waiting, self.holds, self.stopped, self.published = [], False, False, []
         log, sessions = Log(founders, lambda first, _bytes: [e.data for e in self.entries[first - 1 :]]), Sessions()
         for entry in self.entries:
             log.append(entry)
@@ -118,7 +119,7 @@ class Stage:
     def step(self, name: str, event: Event | None = None) -> None:
         """Let a node's time pass to its host's, and take an event."""
         node = self.nodes[name]
-        if node.orderer is not None:
+        if node.orderer is not None and not node.stopped:
             self.do(node, lambda orderer: orderer.step(node.now_ms, event))
 
     def turn(self, name: str) -> None:
@@ -158,12 +159,17 @@ class Stage:
             self.step(to, message)
 
     def settle(self) -> None:
-        """Deliver messages in the order in which they were sent, until none waits."""
+        """Deliver messages in the order in which they were sent, until none waits but for nodes that stand still."""
         for _ in range(ROUNDS_MAX):
-            if not self.queue:
+            item = next((item for item in self.queue if not self._stands_still(item[1])), None)
+            if item is None:
                 return
-            self.arrive(*self.queue.pop(0))
+            self.queue.remove(item)
+            self.arrive(*item)
         raise AssertionError(f"the nodes do not come to rest: {self.queue[:3]}")
+
+    def _stands_still(self, name: str) -> bool:
+        return name in self.nodes and self.nodes[name].stopped
 
     def send(self, node: Node, messages: list[tuple[str, Message]]) -> None:
         """Let messages wait for their delivery."""
