@@ -132,7 +132,7 @@ class Raft:
         self.persisted_index = log.last_index
         self.published_index = min(commit_index, log.last_index)
         self.contact_ms = now_ms
-        """When a quorum (for a leader) or the leader (for a follower) was last heard."""
+        """When a follower last heard its leader; for a leader, when a quorum still followed, as far as it knows."""
         self.suspect_index = suspect_index
         self.fit = True
         """Set by the shell: whether this node should lead."""
