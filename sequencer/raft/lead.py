@@ -44,7 +44,7 @@ class Lead:
         self._deciding: list[Progress] = []
         self._began: deque[tuple[int, int]] = deque()
         """Each round whose answer could still be news, one after the other, and when it began."""
-        self._round_ms = now_ms
+        self._begin_round(now_ms)
         self.meet(Members(0, ()), now_ms)
         for progress in self.progress.values():
             progress.contact_ms = asked_ms
