@@ -25,6 +25,7 @@ LAG_MAX = 100_000
 
 NODE_STATES = {
     "stranger": ": its disk is not one that the group knows; `sequencer members add` takes it in",
+    "removed": ": it belongs to the group no more; stop it, or `sequencer members add` takes it in again",
     "suspect": ": it may have lost what it acknowledged, and counts for nothing until the group has repaired it",
     "full": ": its disk is nearly full; free some space, it resumes by itself",
     "leaderless": ": it hears of no leader",
@@ -134,7 +135,7 @@ def _node_row(name: str, answer: NodeStatus | None, pid: int, committed: int) ->
 def _node_state(answer: NodeStatus) -> str:
     node = answer.node
     if not node["member"]:
-        return "stranger"
+        return "removed" if node["removed"] else "stranger"
     if node["suspect_index"]:
         return "suspect"
     if node["full"]:

@@ -19,7 +19,7 @@ from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
-from sequencer.members import Members
+from sequencer.members import Member, Members
 from sequencer.memory import hold_memory
 from sequencer.protocol import (
     ENCODER,
@@ -134,6 +134,8 @@ class Node:
         """To a peer; what cannot be sent is lost, and said again."""
         if self._core.raft.members is not self._members_met:
             self._meet_members(self._core.raft.members)
+        if peer not in self._peers_out:
+            self._meet_former(peer)
         socket = self._peers_out.get(peer)
         if socket is not None:
             self._send(socket, [self._config.cluster, *pack(message)])
@@ -177,16 +179,25 @@ class Node:
         """Connect to the others of the group; who was removed may still need a word, and stays."""
         self._members_met = members
         for member in members.all:
-            endpoint = self._config.resolved(member).peer
-            if member.name == self._me.name or self._peer_endpoints.get(member.name) == endpoint:
-                continue
-            if member.name in self._peers_out:
-                self._peers_out[member.name].close(linger=0)
-            socket = tune(self._context.socket(zmq.PUSH))
-            socket.setsockopt(zmq.IMMEDIATE, 1)
-            socket.connect(endpoint)
-            self._peers_out[member.name] = socket
-            self._peer_endpoints[member.name] = endpoint
+            self._connect(member)
+
+    def _meet_former(self, name: str) -> None:
+        """Connect to one that was removed before this process began, and does not know."""
+        former = self._core.raft.log.former(name)
+        if former is not None:
+            self._connect(former[0])
+
+    def _connect(self, member: Member) -> None:
+        endpoint = self._config.resolved(member).peer
+        if member.name == self._me.name or self._peer_endpoints.get(member.name) == endpoint:
+            return
+        if member.name in self._peers_out:
+            self._peers_out[member.name].close(linger=0)
+        socket = tune(self._context.socket(zmq.PUSH))
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.connect(endpoint)
+        self._peers_out[member.name] = socket
+        self._peer_endpoints[member.name] = endpoint
 
     @staticmethod
     def _send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:
@@ -331,6 +342,7 @@ class Node:
             "full": core.is_full,
             "suspect_index": raft.suspect_index,
             "member": member is not None and member.disk == raft.disk,
+            "removed": raft.is_removed,
         }
         reports = [(name, now_ms - heard_ms, body) for name, (heard_ms, body) in sorted(self._reports.items())]
         positions = core.orderer.sessions.positions()

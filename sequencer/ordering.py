@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
-from sequencer.envelope import CONTROL, Batch, split_batches, verify
+from sequencer.envelope import CONTROL, Batch, Entry, split_batches, verify
 from sequencer.errors import EnvelopeError
 from sequencer.members import SEQUENCER
 from sequencer.protocol import Answer, NotLeader, PositionOf, Refused
-from sequencer.raft import Duties, Event, Propose, Raft, Role
+from sequencer.raft import Append, Duties, Event, Propose, Raft, Role
 from sequencer.sessions import Position, Sessions, Verdict
 
 
@@ -43,6 +43,7 @@ class Orderer:
         self._limits = limits
         self._waiting: list[Batch] = []
         self._waiting_bytes = 0
+        self._waiting_digests: dict[tuple[str, int], bytes] = {}
         self._pending: dict[str, Position] = {}
 
     @property
@@ -87,6 +88,9 @@ class Orderer:
             return "full"
         before = self._pending.get(batch.sender)
         verdict = self.sessions.judge(batch, self._pending)
+        if verdict is Verdict.DUPLICATE:
+            waits = self._waiting_digests.get((batch.sender, batch.number), batch.digest)
+            verdict = Verdict.DUPLICATE if waits == batch.digest else Verdict.CONFLICT
         if verdict is not Verdict.ACCEPTED:
             return str(verdict.value)
         if not batch.count or not verify(batch):
@@ -94,12 +98,14 @@ class Orderer:
             return "invalid"
         self._waiting.append(batch)
         self._waiting_bytes += len(batch.data)
+        if batch.channel != CONTROL:
+            self._waiting_digests[batch.sender, batch.number] = batch.digest
         return "accepted"
 
     def _permits(self, batch: Batch) -> bool:
-        if batch.channel == CONTROL:
-            return batch.sender != SEQUENCER
-        return batch.channel in self._channels(batch.sender)
+        if batch.sender == SEQUENCER:
+            return False
+        return batch.channel == CONTROL or batch.channel in self._channels(batch.sender)
 
     def _unjudge(self, sender: str, before: Position | None) -> None:
         if before is None:
@@ -127,6 +133,7 @@ class Orderer:
             return
         batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._pending.clear()
+        self._waiting_digests.clear()
         if batches and self.is_leader:
             self.step(now_ms, Propose(batches, self.clock.stamp(wall_ns, monotonic_ns)))
 
@@ -140,7 +147,7 @@ class Orderer:
             # What was proposed need not be read out of its entry again.
             batches = event.batches if isinstance(event, Propose) else entry.batches()
             self.sessions.append(entry.index, batches)
-            self.clock.follow(entry.time_ns, now_ms * 1_000_000)
+            self.clock.follow(entry.time_ns, now_ms * 1_000_000, fresh=_is_fresh(entry, event))
         if duties.committed:
             self.sessions.commit(duties.committed[-1].index)
         owed.ballot = duties.ballot or owed.ballot
@@ -153,6 +160,7 @@ class Orderer:
         if not self.is_leader and self._waiting:
             self._waiting, self._waiting_bytes = [], 0
             self._pending.clear()
+            self._waiting_digests.clear()
 
     def _truncate(self, index: int) -> None:
         """Drop the tail behind `index`: what was owed to the journal, and what the table made of it."""
@@ -160,3 +168,12 @@ class Orderer:
         owed.truncate_after = index if owed.truncate_after is None else min(index, owed.truncate_after)
         owed.entries = [entry for entry in owed.entries if entry.index <= index]
         self.sessions.truncate(index)
+
+
+def _is_fresh(entry: Entry, event: Event | None) -> bool:
+    """Whether an entry's time is that of a moment ago: its own leader sent it, and had not committed it.
+
+    A leader that cannot commit does not lead for long. Entries without messages say no time of their own.
+    """
+    own = isinstance(event, Append) and entry.term == event.term and entry.index > event.commit_index
+    return own and entry.message_count > 0

@@ -107,6 +107,7 @@ class Sessions:
         while tail and tail[0].index <= index:
             step = tail.popleft()
             self._committed[step.sender] = step.after
+            self._forget(step)
 
     def truncate(self, index: int) -> None:
         """Undo everything behind `index`, newest first."""
@@ -131,14 +132,20 @@ class Sessions:
         return self._repeated(batch, at)
 
     def _repeated(self, batch: Batch, at: Position) -> Verdict:
-        """A number at or below the last; one too old to be remembered passes for a duplicate."""
+        """A number at or below the last; one too old to be remembered passes for a duplicate. No batch has number 0."""
+        if batch.number == 0:
+            return Verdict.CONFLICT
         known = at.digest if batch.number == at.number else self._recent.get(batch.sender, {}).get(batch.number)
         return Verdict.DUPLICATE if known is None or known == batch.digest else Verdict.CONFLICT
 
     def _remember(self, batch: Batch) -> None:
-        recent = self._recent.setdefault(batch.sender, {})
-        recent[batch.number] = batch.digest
-        recent.pop(batch.number - DIGESTS_REMEMBERED, None)
+        self._recent.setdefault(batch.sender, {})[batch.number] = batch.digest
+
+    def _forget(self, step: _Step) -> None:
+        """Only what is committed pushes digests out: a tail that is dropped leaves what was remembered before it."""
+        recent = self._recent.get(step.sender, {})
+        for number in range(step.before.number + 1, step.after.number + 1):
+            recent.pop(number - DIGESTS_REMEMBERED, None)
 
 
 def _after(batch: Batch, at: Position) -> Position:

@@ -17,6 +17,7 @@ Rules:
 - Who belongs to the group is what the last entry in the log says of it, committed or not. A change is
   begun only when the one before it, and an entry of the leader's own term, are committed.
 - Votes and acknowledgements count by name and disk, and from voters only.
+- Who is removed is told so until it knows it; then it is quiet.
 - A suspect node, one that may have lost what it acknowledged, neither votes nor vouches until the
   committed log covers what it may have lost. Where nobody can tell how much that is, a new term can: the
   lead is handed over. An unfit node (its disk is full) does not seek the lead, and gives it up.
@@ -51,6 +52,9 @@ from sequencer.raft.messages import (
     Voted,
 )
 from sequencer.raft.progress import Progress
+
+LEAVING_TIMEOUTS = 10
+"""For so many election timeouts a removed node is sent the log without an answer."""
 
 
 class Role(Enum):
@@ -131,7 +135,7 @@ class Raft:
         self.known_index = commit_index
         """How far the log is committed, as any leader has told, whether or not it is here."""
         self.contact_ms = now_ms
-        """When a quorum (for a leader) or the leader (for a follower) was last heard."""
+        """When a follower last heard its leader; for a leader, when a quorum still followed, as far as it knows."""
         self.suspect_index = suspect_index
         self.fit = True
         """Set by the shell: whether this node should lead."""
@@ -148,8 +152,8 @@ class Raft:
         self._round_heard = 0
         self._duties = Duties()
         self._now_ms = now_ms
-        self._campaign_ms = 0
         self._deadline_ms = 0
+        self._asked_ms = now_ms
         self._rest()
 
     # --- the one entrance ---------------------------------------------------------------------
@@ -173,7 +177,7 @@ class Raft:
         """When `step` wants to be called again at the latest."""
         if self._lead is None:
             return self._deadline_ms
-        oldest = min((progress.sent_ms for progress in self._lead.told.values()), default=self._now_ms)
+        oldest = min((progress.sent_ms for _peer, progress in self._lead.audience), default=self._now_ms)
         return oldest + self._timing.heartbeat_ms
 
     @property
@@ -185,6 +189,12 @@ class Raft:
     def is_voter(self) -> bool:
         """Whether this node's word counts."""
         return self._group.is_voter
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether this disk belonged to the group once, and the committed log says that it no longer does."""
+        former = self.log.former(self.name)
+        return former is not None and former[0].disk == self.disk and former[1] <= self.commit_index
 
     @property
     def hands_over(self) -> bool:
@@ -232,19 +242,18 @@ class Raft:
             self.suspect_index = 0
 
     def _watch_lead(self, lead: Lead) -> None:
-        if self._now_ms - lead.round_ms >= self._timing.heartbeat_ms:
-            lead.begin_round(self._now_ms)
-        if lead.leaving:
-            lead.part(self.commit_index, self._now_ms, self._now_ms - 4 * self._timing.election_ms)
         self.contact_ms = lead.contact_ms(self._now_ms)
-        if self._now_ms - self.contact_ms > self._timing.election_ms * 2:
+        patience_ms = 2 * self._timing.election_ms
+        if self._now_ms - self.contact_ms > patience_ms and self._now_ms - lead.heard_ms(self._now_ms) > patience_ms:
             self._follow(self.term, "")
             return
+        if lead.leaving:
+            lead.let_go(self._now_ms - LEAVING_TIMEOUTS * self._timing.election_ms)
         if lead.heir and self._now_ms >= lead.heir_until_ms:
             lead.heir = ""
         if not lead.heir and (not self.fit or lead.is_doubted(self._now_ms - 4 * self._timing.election_ms)):
             self._on_transfer(Transfer(lead.fittest()))
-        for peer, progress in lead.told.items():
+        for peer, progress in lead.audience:
             if self._now_ms - progress.sent_ms >= self._timing.heartbeat_ms:
                 self._send(lead, peer, progress, beat=True)
 
@@ -265,8 +274,7 @@ class Raft:
 
     def _campaign(self, *, probe: bool, transfer: bool) -> None:
         self._rest()
-        self.leader = ""
-        self._campaign_ms = self._now_ms
+        self.leader, self._asked_ms = "", self._now_ms
         self._votes = {self.name} if self.is_voter else set()
         if probe:
             self.role = Role.PRECANDIDATE
@@ -281,6 +289,8 @@ class Raft:
     def _on_ask_vote(self, ask: AskVote) -> None:
         if self.suspect_index:
             return
+        if self._lead is not None and self.members.find(ask.candidate) is None:
+            self._lead.remind(ask.candidate, self._now_ms)
         led = self.leader and self._now_ms - self.contact_ms < self._timing.election_ms
         if led and not ask.transfer:
             if not ask.probe and ask.term > self.term:
@@ -312,7 +322,7 @@ class Raft:
         if not ask.probe or self.role is not Role.PRECANDIDATE:
             return False
         is_ahead = (self.log.last_term, self.log.last_index, self.name) > (ask.last_term, ask.last_index, ask.candidate)
-        return is_ahead and self._now_ms - self._campaign_ms < self._timing.heartbeat_ms
+        return is_ahead and self._now_ms - self._asked_ms < self._timing.heartbeat_ms
 
     def _on_voted(self, vote: Voted) -> None:
         if vote.term > self.term and not (vote.probe and vote.granted):
@@ -356,8 +366,8 @@ class Raft:
         self._rest()
 
     def _win(self) -> None:
-        self.role, self.leader, self.contact_ms = Role.LEADER, self.name, self._now_ms
-        self._lead = Lead(self.name, self.term, self.log, self._now_ms, self.persisted_index)
+        self.role, self.leader, self.contact_ms = Role.LEADER, self.name, self._asked_ms
+        self._lead = Lead(self.name, self.term, self.log, self._now_ms, self.persisted_index, self._asked_ms)
         founding = self.log.last_index == 0
         batches = (members_batch(self.members),) if founding else ()
         self._append_own(self._lead, batches, self.log.last_time_ns, changes_members=founding)
@@ -387,7 +397,7 @@ class Raft:
         self._send_all(lead)
 
     def _send_all(self, lead: Lead, *, beat: bool = False) -> None:
-        for peer, progress in lead.told.items():
+        for peer, progress in lead.audience:
             self._send(lead, peer, progress, beat=beat)
 
     def _send(self, lead: Lead, peer: str, progress: Progress, *, beat: bool = False) -> None:
@@ -398,14 +408,14 @@ class Raft:
         if answer.term > self.term:
             self._follow(answer.term, "")
         lead = self._lead
-        if lead is None or answer.term != self.term or (answer.accepted and answer.match_index > self.log.last_index):
+        if lead is None or answer.term != self.term or not self._is_possible(lead, answer):
             return
-        known = lead.progress if self._counts(answer.node, answer.disk) else lead.leaving
-        progress = known.get(answer.node)
+        known = self._counts(answer.node, answer.disk)
+        progress = lead.progress.get(answer.node) if known else lead.removed(answer.node, answer.disk)
         if progress is None:
             return
+        lead.hear(progress, answer.round, self._now_ms)
         progress.fit = answer.fit
-        lead.hear(progress, answer.round)
         if answer.accepted:
             progress.agree(answer.match_index, vouches=answer.vouches)
         else:
@@ -420,12 +430,17 @@ class Raft:
         if self._lead is lead and not is_stale:
             self._send(lead, answer.node, progress)
 
+    def _is_possible(self, lead: Lead, answer: Appended) -> bool:
+        """Whether an answer can be true: nobody holds or has heard what this leader never said."""
+        held_at_most = self.log.last_index if answer.accepted else answer.match_index
+        return 0 <= answer.match_index <= held_at_most and answer.round <= lead.round
+
     def _commit_by_counting(self, lead: Lead) -> None:
         index = lead.counted_index()
         if index > self.commit_index and self.log.term_at(index) == self.term:
             self._commit(index)
             self._confirm_reads(lead)
-            for peer, progress in lead.told.items():
+            for peer, progress in lead.audience:
                 self._duties.notices.append((peer, lead.notice(progress, index, self._now_ms, asks=False)))
             if self.log.members_index <= index and not self.is_voter:
                 self._follow(self.term, "")  # this leader's own removal is committed

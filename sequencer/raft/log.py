@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 from sequencer.envelope import NO_DIGEST, Entry, decode_entry
-from sequencer.members import Members, members_in
+from sequencer.members import Member, Members, members_in
 
 CACHE_BYTES_MAX = 64 << 20
 
@@ -60,6 +60,16 @@ class Log:
     def members_at(self, index: int) -> Members:
         """The group as of an entry."""
         return next(members for since, members in reversed(self._members) if since <= index)
+
+    def former(self, name: str) -> tuple[Member, int] | None:
+        """Who had this name when the group last had one of it, and the index of the entry since when it has none."""
+        gone_at = 0
+        for since, members in reversed(self._members):
+            member = members.find(name)
+            if member is not None:
+                return (member, gone_at) if gone_at else None
+            gone_at = since
+        return None
 
     def term_at(self, index: int) -> int:
         """The term of the entry at `index`, 0 when there is none."""

@@ -32,10 +32,16 @@ class Progress(msgspec.Struct):
     match_index: int = 0
     counted_index: int = 0
     heard_ms: int = 0
-    """When the last word was said to it that it has answered."""
+    """When an answer of its came, however long that was on its way."""
+    contact_ms: int = 0
+    """When the last round that it answered began: at that moment or later, it followed."""
     sent_ms: int = 0
     round: int = 0
     """The last round of contact that it answered."""
+    removed_index: int = 0
+    """The entry that tells that it belongs to the group no more, 0 for a member."""
+    told_round: int = 0
+    """The round in which it was first told that this is committed, 0 as long as it is not."""
     fit: bool = True
     """Whether it could lead: its disk has room, and it holds what it vouched for."""
     doubtful_ms: int | None = None
@@ -46,6 +52,11 @@ class Progress(msgspec.Struct):
     in_flight: deque[tuple[int, int]] = msgspec.field(default_factory=deque)
     """The last index and the bytes of each append on its way."""
     in_flight_bytes: int = 0
+
+    @property
+    def knows_removal(self) -> bool:
+        """Whether it holds the entry of its removal, and has heard that it is committed."""
+        return 0 < self.told_round <= self.round and self.match_index >= self.removed_index
 
     @property
     def has_room(self) -> bool:

@@ -45,7 +45,7 @@ def test_a_small_offset_is_worn_off():
 def test_a_new_leader_never_goes_behind_the_log():
     """A process starts at the later of the log's end and its wall clock, and goes along with what it follows."""
     clock = SequencedClock(50 * SECOND, 40 * SECOND, 0)
-    clock.follow(60 * SECOND, monotonic_ns=0)
+    clock.follow(60 * SECOND, monotonic_ns=0, fresh=False)
 
     assert clock.stamp(40 * SECOND, 0) == 60 * SECOND
 
@@ -53,7 +53,7 @@ def test_a_new_leader_never_goes_behind_the_log():
 def test_a_follower_whose_wall_clock_jumped_leads_without_a_jump():
     """It goes by the times that the leader before it gave, and by its own monotonic clock."""
     clock = SequencedClock(0, 10_000 * SECOND, 0)
-    clock.follow(10_001 * SECOND, monotonic_ns=SECOND)
+    clock.follow(10_001 * SECOND, monotonic_ns=SECOND, fresh=False)
     stamp = clock.stamp(99_999 * SECOND, 3 * SECOND)
 
     assert stamp - 10_003 * SECOND == 2 * SECOND * SLEW_PER_MILLE // 1000
@@ -64,3 +64,13 @@ def test_a_jump_before_the_first_entry_does_not_show():
     clock = SequencedClock(0, 10_000 * SECOND, 0)
 
     assert clock.stamp(13_600 * SECOND, SECOND) - 10_001 * SECOND == SECOND * SLEW_PER_MILLE // 1000
+
+
+def test_what_a_leader_stamped_a_moment_ago_goes_before_the_wall_clock():
+    """A host that began an hour ahead goes along with its leader; the time of an old entry proves nothing."""
+    clock = SequencedClock(0, 13_600 * SECOND, 0)
+    clock.follow(10_000 * SECOND, monotonic_ns=0, fresh=False)
+    before = clock.last_ns
+    clock.follow(10_000 * SECOND, monotonic_ns=0, fresh=True)
+
+    assert (before, clock.last_ns) == (13_600 * SECOND, 10_000 * SECOND)

@@ -54,6 +54,16 @@ def offer(made, *batches, served=True):
     return answer, settle(made)
 
 
+def test_a_conflict_with_what_waits_is_one():
+    """Before the entry is made as after it: another batch under a number that was accepted is no repeat."""
+    made, batches = orderer(), chain(3)
+    made.take(b"".join(batch.data for batch in batches), lambda _channel: True, "leader's")
+    others = [encode_batch("s", 1, number, b"another", count=1) for number in (1, 2, 3)]
+
+    verdicts = [made.take(batch.data, lambda _channel: True, "leader's").verdict for batch in (*others, *batches)]
+    assert verdicts == ["conflict"] * 3 + ["duplicate"] * 3
+
+
 def test_all_that_waits_becomes_one_entry():
     """Batches of one turn share an entry, and their messages are numbered through."""
     answer, committed = offer(orderer(), *chain(3))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequencer.envelope import CONTROL, NO_DIGEST, encode_batch
-from sequencer.sessions import Position, Sessions, Verdict
+from sequencer.sessions import DIGESTS_REMEMBERED, Position, Sessions, Verdict
 
 
 def chain(length, sender="s", incarnation=0, salt=b""):
@@ -39,6 +39,17 @@ class Log:
     def truncate(self, index):
         del self.entries[index:]
         self.sessions.truncate(index)
+
+
+def test_a_dropped_tail_leaves_what_was_remembered():
+    """However long it was: the table is what the log makes of it."""
+    batches, log = chain(DIGESTS_REMEMBERED + 20), Log()
+    for batch in batches:
+        log.offer(batch)
+    log.truncate(10)
+    other = encode_batch("s", 1, 5, b"another", count=1, previous=batches[3].digest)
+
+    assert (log.offer(other), log.offer(batches[4])) == (Verdict.CONFLICT, Verdict.DUPLICATE)
 
 
 @settings(max_examples=200)
