@@ -70,7 +70,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[timing]`, in ms."""
 
-    election_ms: int = 150
+    election_ms: int = 120
     heartbeat_ms: int = 30
     publisher_heartbeat_ms: int = 100
 

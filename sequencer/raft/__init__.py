@@ -5,7 +5,9 @@
 No I/O, clock or randomness of its own: the same steps give the same duties.
 """
 
-from sequencer.raft.core import Duties, Raft, Role, Timing
+from sequencer.raft.core import Raft
+from sequencer.raft.duties import Duties
+from sequencer.raft.election import Role, Timing
 from sequencer.raft.log import Log
 from sequencer.raft.messages import (
     Append,

@@ -25,16 +25,14 @@ Rules:
 - There is no lease: nothing is decided by a clock but when to ask again.
 """
 
-import random
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Any, ClassVar
-
-import msgspec
 
 from sequencer.envelope import Batch, Entry, decode_entry, encode_entry
 from sequencer.errors import DivergedLogError, EnvelopeError
 from sequencer.members import Members, members_batch
+from sequencer.raft.duties import Duties
+from sequencer.raft.election import Elector, Timing
 from sequencer.raft.lead import Lead
 from sequencer.raft.log import Log
 from sequencer.raft.messages import (
@@ -43,7 +41,6 @@ from sequencer.raft.messages import (
     AskVote,
     ChangeMembers,
     Event,
-    Message,
     Persisted,
     Propose,
     Read,
@@ -57,51 +54,7 @@ LEAVING_TIMEOUTS = 10
 """For so many election timeouts a removed node is sent the log without an answer."""
 
 
-class Role(Enum):
-    """What a node is at the moment."""
-
-    FOLLOWER = "follower"
-    PRECANDIDATE = "pre-candidate"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-
-
-class Timing(msgspec.Struct, frozen=True):
-    """Times in ms. An election timeout is drawn from [election_ms, 1.5 x election_ms)."""
-
-    election_ms: int = 150
-    heartbeat_ms: int = 30
-
-
-class Duties(msgspec.Struct):
-    """What the node owes before its next step, in field order.
-
-    Persist before you speak: `replies` may promise what the ballot and the entries before them say.
-    `appends` go out before the own write, so that followers write at the same time; `notices`, which tell
-    them what is committed, after it was published here. `reads` are tickets and the committed index that
-    answers them, or -1 where the lead was lost.
-    """
-
-    ballot: tuple[int, str] | None = None
-    appends: list[tuple[str, Message]] = []
-    truncate_after: int | None = None
-    entries: list[Entry] = []
-    replies: list[tuple[str, Message]] = []
-    committed: list[Entry] = []
-    notices: list[tuple[str, Message]] = []
-    reads: list[tuple[int, int]] = []
-
-
-class _Group(msgspec.Struct, frozen=True):
-    """What follows from the members for one node, worked out once."""
-
-    members: Members
-    voters: tuple[str, ...]
-    quorum: int
-    is_voter: bool
-
-
-class Raft:
+class Raft(Elector):
     """One node of the group that its log tells. `disk` is its own identity, 16 bytes.
 
     `suspect_index` is the highest index that this node may have acknowledged and lost, 0 for none.
@@ -122,39 +75,27 @@ class Raft:
         seed: int = 0,
         now_ms: int = 0,
     ) -> None:
-        self.name = name
-        self.disk = disk
-        self.role = Role.FOLLOWER
-        self.leader = ""
-        self.term = max(term, log.last_term)
-        self.voted_for = voted_for if self.term == term else ""
-        self.log = log
-        self.commit_index = commit_index
+        super().__init__(
+            name,
+            disk,
+            log=log,
+            term=term,
+            voted_for=voted_for,
+            commit_index=commit_index,
+            suspect_index=suspect_index,
+            timing=timing,
+            seed=seed,
+            now_ms=now_ms,
+        )
         self.persisted_index = log.last_index
         self.published_index = min(commit_index, log.last_index)
         self.known_index = commit_index
         """How far the log is committed, as any leader has told, whether or not it is here."""
-        self.contact_ms = now_ms
-        """When a follower last heard its leader; for a leader, when a quorum still followed, as far as it knows."""
-        self.suspect_index = suspect_index
-        self.fit = True
-        """Set by the shell: whether this node should lead."""
-        self.strangers: dict[str, bytes] = {}
-        """Disks that speak under a member's name and are not the member's."""
         self._suspect_term = self.term
         self._cluster = cluster
-        self._timing = timing or Timing()
-        self._random = random.Random(f"{seed}/{name}")
         self._lead: Lead | None = None
-        self._group_seen = self._work_out(log.members)
-        self._votes: set[str] = set()
         self._acknowledge: tuple[int, int] | None = None
         self._round_heard = 0
-        self._duties = Duties()
-        self._now_ms = now_ms
-        self._deadline_ms = 0
-        self._asked_ms = now_ms
-        self._rest()
 
     # --- the one entrance ---------------------------------------------------------------------
 
@@ -181,16 +122,6 @@ class Raft:
         return oldest + self._timing.heartbeat_ms
 
     @property
-    def members(self) -> Members:
-        """The group as this node's log tells it."""
-        return self.log.members
-
-    @property
-    def is_voter(self) -> bool:
-        """Whether this node's word counts."""
-        return self._group.is_voter
-
-    @property
     def is_removed(self) -> bool:
         """Whether this disk belonged to the group once, and the committed log says that it no longer does."""
         former = self.log.former(self.name)
@@ -206,16 +137,6 @@ class Raft:
         """What this leader knows of the others; empty for anyone else."""
         return self._lead.progress if self._lead is not None else {}
 
-    @property
-    def _group(self) -> _Group:
-        if self._group_seen.members is not self.log.members:
-            self._group_seen = self._work_out(self.log.members)
-        return self._group_seen
-
-    def _work_out(self, members: Members) -> _Group:
-        voters = members.voters
-        return _Group(members, voters, len(voters) // 2 + 1, members.has_voter(self.name, self.disk))
-
     # --- time ---------------------------------------------------------------------------------
 
     def _watch(self) -> None:
@@ -225,11 +146,6 @@ class Raft:
             self._watch_lead(self._lead)
         elif self._now_ms >= self._deadline_ms or (self._group.quorum == 1 and self._may_campaign()):
             self._on_silence()
-
-    def _rest(self) -> None:
-        """Draw the next election timeout."""
-        election_ms = self._timing.election_ms
-        self._deadline_ms = self._now_ms + election_ms + self._random.randrange(election_ms // 2 + 1)
 
     def _watch_suspicion(self) -> None:
         """Done once all that may have been acknowledged and lost is here again.
@@ -257,122 +173,25 @@ class Raft:
             if self._now_ms - progress.sent_ms >= self._timing.heartbeat_ms:
                 self._send(lead, peer, progress, beat=True)
 
-    def _on_silence(self) -> None:
-        if self._may_campaign():
-            self._campaign(probe=self._group.quorum > 1, transfer=False)
-        else:
-            self._rest()
-            self.role, self.leader = Role.FOLLOWER, ""
-
-    # --- elections ----------------------------------------------------------------------------
-
-    def _may_campaign(self) -> bool:
-        """A node that is being removed may be needed until its removal is committed (thesis 4.2.2)."""
-        if not self.fit or self.suspect_index:
-            return False
-        return self.is_voter or self.log.members_at(self.commit_index).has_voter(self.name, self.disk)
-
-    def _campaign(self, *, probe: bool, transfer: bool) -> None:
-        self._rest()
-        self.leader, self._asked_ms = "", self._now_ms
-        self._votes = {self.name} if self.is_voter else set()
-        if probe:
-            self.role = Role.PRECANDIDATE
-        else:
-            self.role = Role.CANDIDATE
-            self._set_ballot(self.term + 1, self.name)
-        term = self.term + 1 if probe else self.term
-        ask = AskVote(term, self.name, self.log.last_index, self.log.last_term, probe, transfer)
-        self._duties.replies += [(peer, ask) for peer in self._group.voters if peer != self.name]
-        self._count_votes()
-
-    def _on_ask_vote(self, ask: AskVote) -> None:
-        if self.suspect_index:
-            return
-        if self._lead is not None and self.members.find(ask.candidate) is None:
-            self._lead.remind(ask.candidate, self._now_ms)
-        led = self.leader and self._now_ms - self.contact_ms < self._timing.election_ms
-        if led and not ask.transfer:
-            if not ask.probe and ask.term > self.term:
-                return  # a voter with a leader neither follows the term nor answers: no disruption
-            self._vote(ask, self.term, granted=False)
-            return
-        if not ask.probe and ask.term > self.term:
-            self._follow(ask.term, "")
-        granted = self._would_grant(ask) and not self._insists(ask)
-        if granted and ask.probe and self.role is Role.PRECANDIDATE:
-            self._follow(self.term, "")  # it gives way
-        if granted and not ask.probe:
-            self._set_ballot(self.term, ask.candidate)
-            self._rest()
-        self._vote(ask, ask.term if granted else self.term, granted=granted)
-
-    def _vote(self, ask: AskVote, term: int, *, granted: bool) -> None:
-        self._reply(ask.candidate, Voted(term, self.name, self.disk, granted, ask.probe))
-
-    def _would_grant(self, ask: AskVote) -> bool:
-        current = (ask.last_term, ask.last_index) >= (self.log.last_term, self.log.last_index)
-        if ask.probe:
-            return current and ask.term > self.term
-        free = self.voted_for in ("", ask.candidate) and self.role is Role.FOLLOWER
-        return current and ask.term == self.term and free
-
-    def _insists(self, ask: AskVote) -> bool:
-        """Whether this node, which has just begun to probe as well, goes before the one that asks."""
-        if not ask.probe or self.role is not Role.PRECANDIDATE:
-            return False
-        is_ahead = (self.log.last_term, self.log.last_index, self.name) > (ask.last_term, ask.last_index, ask.candidate)
-        return is_ahead and self._now_ms - self._asked_ms < self._timing.heartbeat_ms
-
-    def _on_voted(self, vote: Voted) -> None:
-        if vote.term > self.term and not (vote.probe and vote.granted):
-            self._follow(vote.term, "")
-            return
-        asked = self.term + 1 if vote.probe else self.term
-        expected = Role.PRECANDIDATE if vote.probe else Role.CANDIDATE
-        if self.role is expected and vote.granted and vote.term == asked and self._counts(vote.voter, vote.disk):
-            self._votes.add(vote.voter)
-            self._count_votes()
-
-    def _counts(self, name: str, disk: bytes) -> bool:
-        """Whether this is a member's own disk; that of a learner counts for nothing where votes are counted."""
-        member = self.members.find(name)
-        if member is None or member.disk == disk:
-            self.strangers.pop(name, None)
-            return member is not None
-        self.strangers[name] = disk
-        return False
-
-    def _count_votes(self) -> None:
-        if len(self._votes.intersection(self._group.voters)) < self._group.quorum:
-            return
-        if self.role is Role.PRECANDIDATE:
-            self._campaign(probe=False, transfer=False)
-        elif self.role is Role.CANDIDATE:
-            self._win()
-
-    def _set_ballot(self, term: int, vote: str) -> None:
-        assert term >= self.term, (term, self.term)
-        self.term, self.voted_for = term, vote
-        self._duties.ballot = (term, vote)
-
-    def _follow(self, term: int, leader: str) -> None:
-        if term > self.term:
-            self._set_ballot(term, "")
-        if self._lead is not None:
-            self._duties.reads += [(ticket, -1) for ticket in self._lead.unconfirmed()]
-            self._lead = None
-        self.role, self.leader = Role.FOLLOWER, leader
-        self._rest()
+    # --- leading ------------------------------------------------------------------------------
 
     def _win(self) -> None:
-        self.role, self.leader, self.contact_ms = Role.LEADER, self.name, self._asked_ms
+        super()._win()
         self._lead = Lead(self.name, self.term, self.log, self._now_ms, self.persisted_index, self._asked_ms)
         founding = self.log.last_index == 0
         batches = (members_batch(self.members),) if founding else ()
         self._append_own(self._lead, batches, self.log.last_time_ns, changes_members=founding)
 
-    # --- leading ------------------------------------------------------------------------------
+    def _follow(self, term: int, leader: str) -> None:
+        if self._lead is not None:
+            self._duties.reads += [(ticket, -1) for ticket in self._lead.unconfirmed()]
+            self._lead = None
+        super()._follow(term, leader)
+
+    def _on_ask_vote(self, ask: AskVote) -> None:
+        if self._lead is not None and self.members.find(ask.candidate) is None:
+            self._lead.remind(ask.candidate, self._now_ms)
+        super()._on_ask_vote(ask)
 
     def _on_propose(self, propose: Propose) -> None:
         assert self._lead is not None, self.role
@@ -580,10 +399,6 @@ class Raft:
         self._duties.entries = [entry for entry in self._duties.entries if entry.index <= index]
         self._duties.truncate_after = index
 
-    def _on_timeout_now(self, order: TimeoutNow) -> None:
-        if order.term == self.term and self.role is Role.FOLLOWER and self._may_campaign():
-            self._campaign(probe=False, transfer=True)
-
     # --- durability and commitment ------------------------------------------------------------
 
     def _on_persisted(self, persisted: Persisted) -> None:
@@ -626,15 +441,12 @@ class Raft:
             self._duties.committed.append(entry)
             self.published_index += 1
 
-    def _reply(self, to: str, message: Message) -> None:
-        self._duties.replies.append((to, message))
-
     _HANDLERS: ClassVar[dict[type, Any]] = {
         Append: _on_append,
         Appended: _on_appended,
         AskVote: _on_ask_vote,
-        Voted: _on_voted,
-        TimeoutNow: _on_timeout_now,
+        Voted: Elector._on_voted,
+        TimeoutNow: Elector._on_timeout_now,
         Propose: _on_propose,
         Persisted: _on_persisted,
         Transfer: _on_transfer,

@@ -6,7 +6,7 @@ from gateways.venue import create
 from sequencer.durable import DurableOrderer
 from sequencer.raft import Append
 
-STALE_MS = 300
+STALE_MS = 240
 """Two election timeouts."""
 
 

@@ -1,0 +1,25 @@
+"""What the consensus core owes its shell after each step."""
+
+import msgspec
+
+from sequencer.envelope import Entry
+from sequencer.raft.messages import Message
+
+
+class Duties(msgspec.Struct):
+    """What the node owes before its next step, in field order.
+
+    Persist before you speak: `replies` may promise what the ballot and the entries before them say.
+    `appends` go out before the own write, so that followers write at the same time; `notices`, which tell
+    them what is committed, after it was published here. `reads` are tickets and the committed index that
+    answers them, or -1 where the lead was lost.
+    """
+
+    ballot: tuple[int, str] | None = None
+    appends: list[tuple[str, Message]] = []
+    truncate_after: int | None = None
+    entries: list[Entry] = []
+    replies: list[tuple[str, Message]] = []
+    committed: list[Entry] = []
+    notices: list[tuple[str, Message]] = []
+    reads: list[tuple[int, int]] = []
