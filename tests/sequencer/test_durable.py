@@ -4,7 +4,9 @@ from pathlib import Path
 
 from gateways.venue import create
 from sequencer.durable import DurableOrderer
-from sequencer.raft import Append
+from sequencer.journal import Ballot, BallotBox
+from sequencer.raft import Append, AskVote, Voted
+from tests.models.faulty_disk import FaultyDisk
 
 STALE_MS = 240
 """Two election timeouts."""
@@ -68,3 +70,22 @@ def test_a_node_that_does_not_get_what_is_committed_is_stale(tmp_path: Path):
 
     assert (early, hear_for(node, clocks, 100, committed_index=5)) == (False, True)
     node.close()
+
+
+def test_a_vote_is_durable_before_it_is_spoken(tmp_path: Path):
+    """In the moment in which it leaves, a loss of power would not take it back."""
+    config, disk, spoken = create(tmp_path, nodes=3), FaultyDisk(), []
+
+    class Witness(Silence):
+        def send(self, _peer, message):
+            if isinstance(message, Voted):
+                directory = config.journal_directory("node-1")
+                box = BallotBox.open(directory, "node-1", config.cluster, disk=disk.durable())
+                spoken.append((message.granted, box.ballot))
+
+    node = DurableOrderer.open(config, "node-1", Witness(), Clocks(), disk=disk)
+    node.hear(AskVote(5, "node-2", 0, 0, probe=False, transfer=False))
+    node.turn()
+    node.close()
+
+    assert spoken == [(True, Ballot(5, "node-2"))]

@@ -13,6 +13,8 @@ PLACES = (
     "tests/sequencer/test_sessions.py",
     "tests/sequencer/test_ordering.py",
     "tests/sequencer/test_clock.py",
+    "tests/sequencer/test_durable.py",
+    "tests/sequencer/test_writing.py",
 )
 
 
