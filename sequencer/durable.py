@@ -11,13 +11,13 @@ Rules:
   hands the lead over, and takes in only what is reserved for, until there is room again.
 - A directory's identity is drawn once. An empty one is another disk: it never votes under an old name.
 - Damage to what was durable makes a node of a larger group suspect: the group repairs it. A node that is
-  alone refuses to start.
+  alone refuses to start. It goes on being suspect until it has durably forgotten that it was.
 - A node is stale that has no contact, and one that knows of committed entries which do not come: its own words
   may not reach the leader, or its disk may be full.
+- A directory is locked before anything in it is read; nothing is made in another cluster's.
 - A disk that fails stops the node: what it holds can be told only by reading it again.
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -26,11 +26,11 @@ from sequencer.clock import SequencedClock
 from sequencer.config import Config
 from sequencer.envelope import CONTROL, Entry, Heartbeat, decode_entry
 from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError
-from sequencer.journal import Ballot, BallotBox, Journal
+from sequencer.journal import Ballot, BallotBox, DirectoryLock, Journal
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.ordering import Orderer
 from sequencer.protocol import Answer
-from sequencer.raft import Duties, Event, Log, Message, Persisted, Raft, Timing
+from sequencer.raft import Cleared, Duties, Event, Log, Message, Persisted, Raft, Timing
 from sequencer.sessions import Sessions
 from sequencer.writing import ASIDE_BYTES, RETRY_MS, Writer
 
@@ -89,6 +89,7 @@ class DurableOrderer:
         self._wire = wire
         self._clocks = clocks
         self._writer = Writer(journal, disk, wake=wire.wake, aside_bytes=aside_bytes)
+        self._stalled_until_ms = 0
         self._look_again_ms = 0
         self._told_index = -1
         self._abreast_ms = self.now_ms
@@ -108,9 +109,12 @@ class DurableOrderer:
         """The node `name` with what its directory holds; an empty one is made. Raises JournalError, ConfigError."""
         directory = config.journal_directory(name)
         alone = len(config.nodes) == 1
-        box = BallotBox.open(directory, name, config.cluster, disk=disk)
-        if box is None:
-            box = BallotBox.create(directory, name, config.cluster, salt=random, disk=disk)
+        lock = DirectoryLock.take(directory, disk=disk)
+        try:
+            box = BallotBox.open(directory, name, config.cluster, disk=disk)
+        except BaseException:
+            lock.release()
+            raise
         journal = Journal.open(
             directory,
             config.cluster,
@@ -118,12 +122,14 @@ class DurableOrderer:
             salt=random,
             disk=disk,
             keep_damaged=not alone,
-            segments_expected=box.segments,
+            segments_expected=box.segments if box else 0,
+            lock=lock,
         )
         try:
+            if box is None:
+                box = BallotBox.create(directory, name, config.cluster, salt=random, disk=disk)
             if alone:
                 _refuse_suspect(journal, name)
-            box.save(box.ballot)  # what a failed sync left may be in memory alone
             box.note_segments(journal.segment_number)
             seed = int.from_bytes(random(8), "little")
             orderer = _recover(config, name, journal, box, seed, clocks)
@@ -205,7 +211,6 @@ class DurableOrderer:
             for peer, message in owed.appends:
                 self._wire.send(peer, message)
             persisted = self._write(owed)
-            self._forget_suspicion()  # before a word that vouches
             for peer, message in owed.replies:
                 self._wire.send(peer, message)
             for entry in owed.committed:
@@ -214,15 +219,25 @@ class DurableOrderer:
                 self._wire.send(peer, message)
             for ticket, index in owed.reads:
                 self._wire.answer_read(ticket, index)
-            if not persisted:
+            cleared = owed.covered and self._forget_suspicion()
+            if persisted:
+                orderer.step(self.now_ms, Persisted(self._writer.durable_index))
+            if cleared:
+                orderer.step(self.now_ms, Cleared())
+            if not (persisted or cleared):
                 return
-            orderer.step(self.now_ms, Persisted(self._writer.durable_index))
 
-    def _forget_suspicion(self) -> None:
-        """Once the core finds that the place is covered; without room for that, later."""
-        if self.journal.suspect and not self.raft.suspect_index and not self._writer.is_busy:
-            with contextlib.suppress(DiskFullError):
-                self.journal.clear_suspect()
+    def _forget_suspicion(self) -> bool:
+        """Let the journal forget it durably; without room for that, later: the core goes on to ask for it."""
+        if not self.journal.suspect or self._writer.is_busy or self._stalled_until_ms > self.now_ms:
+            return False
+        try:
+            self.journal.clear_suspect()
+        except DiskFullError:
+            self._stalled_until_ms = self.now_ms + RETRY_MS
+            return False
+        self._box.note_segments(self.journal.segment_number)
+        return True
 
     def _write(self, owed: Duties) -> bool:
         """Have what is owed to the journal written; tell whether something is newly durable."""

@@ -18,7 +18,7 @@ from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, decode_entry
 from sequencer.errors import ConfigError, IslandError, RunningError, UnreachableError
 from sequencer.group import committed_index
-from sequencer.journal import BallotBox, Journal, JournalReader, verify
+from sequencer.journal import BallotBox, DirectoryLock, Journal, JournalReader, verify
 from sequencer.process import running
 from sequencer.sockets import context
 
@@ -130,10 +130,16 @@ def repair(config: Config, name: str, *, accept_loss: bool) -> dict[str, Any]:
 
 
 def _go_on_behind_the_damage(config: Config, name: str, directory: Path, *, alone: bool) -> dict[str, Any]:
-    box = BallotBox.open(directory, name, config.cluster)
+    lock = DirectoryLock.take(directory)
+    box = None
+    try:
+        box = BallotBox.open(directory, name, config.cluster)
+    finally:
+        if box is None:
+            lock.release()
     if box is None:
         raise ConfigError(f"{directory} has no ballot: it was never a node's directory")
-    journal = Journal.open(directory, config.cluster, segments_expected=box.segments, keep_damaged=True)
+    journal = Journal.open(directory, config.cluster, segments_expected=box.segments, keep_damaged=True, lock=lock)
     if alone:
         journal.clear_suspect()
     box.note_segments(journal.segment_number)

@@ -157,6 +157,7 @@ class Orderer:
         owed.committed += duties.committed
         owed.notices += duties.notices
         owed.reads += duties.reads
+        owed.covered = owed.covered or duties.covered
         if not self.is_leader and self._waiting:
             self._waiting, self._waiting_bytes = [], 0
             self._pending.clear()

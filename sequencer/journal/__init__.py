@@ -9,6 +9,7 @@
 - `segment` and `spare` make and fill the files; `loading` gets them back.
 - `journal` is the writer; `reader` and `verification` only read.
 - `ballot` is the little that a node must remember besides its log.
+- `aside` is where goes what was in the way; `lock` holds the directory.
 - `disk` is everything that any of them asks of the operating system.
 
 Nothing here knows of consensus, of sequence numbers or of what a batch says.
@@ -18,6 +19,7 @@ from sequencer.journal.ballot import Ballot, BallotBox
 from sequencer.journal.disk import LOCAL_DISK, Disk, LocalDisk
 from sequencer.journal.format import group_span_bytes
 from sequencer.journal.journal import SEGMENT_BYTES, Journal, Recovered
+from sequencer.journal.lock import DirectoryLock
 from sequencer.journal.reader import JournalReader
 from sequencer.journal.verification import Report, verify
 
@@ -26,6 +28,7 @@ __all__ = [
     "SEGMENT_BYTES",
     "Ballot",
     "BallotBox",
+    "DirectoryLock",
     "Disk",
     "Journal",
     "JournalReader",

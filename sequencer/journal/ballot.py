@@ -22,6 +22,8 @@ A journal whose last file is gone looks whole; the number here tells that it is 
 
 A sector is written whole or not at all, so both slots are always valid. One that is not has rotted: the
 node may have voted and cannot tell, and must not go on.
+
+Whoever opens or makes a box holds the directory's lock: see `lock`.
 """
 
 import os
@@ -42,6 +44,10 @@ SLOTS: Final = 2
 _MAGIC = b"ISV2"
 _BODY = struct.Struct("<Q16s16s24sQ24sQ")
 _CRC_FROM = 8
+_REMEDY = (
+    "this node may have voted and cannot tell; restore the file from a copy that is as new, or replace the node: "
+    "empty its directory and `sequencer members add` it"
+)
 
 
 class Ballot(NamedTuple):
@@ -68,6 +74,7 @@ class BallotBox:
         self._fd = fd
         self._slot = slot
         self._disk = disk
+        self._failure: str | None = None
 
     @classmethod
     def create(
@@ -101,7 +108,7 @@ class BallotBox:
 
     @classmethod
     def open(cls, directory: Path | str, node: str, cluster: bytes, *, disk: Disk = LOCAL_DISK) -> Self | None:
-        """The box in a directory, or None where none was ever made.
+        """The box in a directory, or None where none was ever made. What it says is durable, also what was found.
 
         Raises ConfigError if the directory is another node's or another cluster's, CorruptJournalError if
         the file is damaged, JournalError if it cannot be read.
@@ -115,11 +122,15 @@ class BallotBox:
             raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
         try:
             data = disk.pread(fd, SLOTS * SECTOR_BYTES, 0)
-            slot = max(decode_slot(data[at : at + SECTOR_BYTES], f"{path} offset {at}") for at in (0, SECTOR_BYTES))
+            slot = _newest(data, path)
             _check_owner(slot, node, cluster, path.parent)
+            # The sync of the newer slot may have failed in the process before, and the kernel may have taken the page
+            # for written: only writing it again makes it durable. The older one was synced before that began.
+            _write_slot(disk, fd, slot)
+            disk.sync_directory(path.parent)
         except OSError as error:
             disk.close(fd)
-            raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
+            raise JournalError(f"cannot take over {path}: {error.strerror or error}") from error
         except BaseException:
             disk.close(fd)
             raise
@@ -156,17 +167,36 @@ class BallotBox:
             self._write(self._slot._replace(segments=number))
 
     def _write(self, changed: _Slot) -> None:
+        if self._failure is not None:
+            raise JournalError(f"the ballot in {self._path} is not usable: {self._failure}; restart the node")
         slot = changed._replace(serial=self._slot.serial + 1)
         try:
-            write_whole(self._disk, self._fd, [encode_slot(slot)], slot.serial % SLOTS * SECTOR_BYTES)
-            self._disk.sync(self._fd)
+            _write_slot(self._disk, self._fd, slot)
         except OSError as error:
+            self._failure = f"saving it failed: {error}"
             raise JournalError(f"cannot save the ballot in {self._path}: {error}; the node must stop") from error
         self._slot = slot
 
     def close(self) -> None:
         """Let the file go."""
         self._disk.close(self._fd)
+
+
+def _write_slot(disk: Disk, fd: int, slot: _Slot) -> None:
+    write_whole(disk, fd, [encode_slot(slot)], slot.serial % SLOTS * SECTOR_BYTES)
+    disk.sync(fd)
+
+
+def _newest(data: bytes, path: Path) -> _Slot:
+    """The slot that counts. Raises CorruptJournalError unless they are two that follow each other, in their places."""
+    slots = [decode_slot(data[at : at + SECTOR_BYTES], f"{path} offset {at}") for at in (0, SECTOR_BYTES)]
+    older, newest = sorted(slots)
+    if newest.serial != older.serial + 1 or slots[newest.serial % SLOTS] != newest:
+        raise CorruptJournalError(
+            f"{path}: its ballots have numbers {slots[0].serial} and {slots[1].serial}, which do not follow each "
+            f"other: one is not where it was written; {_REMEDY}"
+        )
+    return newest
 
 
 def encode_slot(slot: _Slot) -> bytes:
@@ -188,10 +218,7 @@ def decode_slot(sector: bytes, place: str) -> _Slot:
     """Read the slot at a place. Raises CorruptJournalError."""
     crc = int.from_bytes(sector[4:_CRC_FROM], "little")
     if len(sector) != SECTOR_BYTES or sector[:4] != _MAGIC or zlib.crc32(sector[_CRC_FROM:]) != crc:
-        raise CorruptJournalError(
-            f"{place}: a ballot does not match its checksum: this node may have voted and cannot tell; restore the "
-            "file from a copy that is as new, or replace the node: empty its directory and `sequencer members add` it"
-        )
+        raise CorruptJournalError(f"{place}: a ballot does not match its checksum: {_REMEDY}")
     serial, cluster, disk, node, term, voted_for, segments = _BODY.unpack_from(sector, _CRC_FROM)
     ballot = Ballot(term, voted_for.rstrip(b"\0").decode("ascii") or None)
     return _Slot(serial, cluster, disk, node.rstrip(b"\0").decode("ascii"), ballot, segments)

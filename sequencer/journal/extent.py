@@ -17,17 +17,16 @@ MARK_BYTES: Final = 64 << 10
 
 
 class Extent:
-    """The known part of a segment. `end` is the offset behind the last group that was noted."""
+    """The known part of a segment: its last group that was noted reaches from `last_offset` to `end`."""
 
     def __init__(self, header: SegmentHeader) -> None:
         self.header = header
         self.seed = header.seed
+        self.last_offset = SECTOR_BYTES
         self.end = SECTOR_BYTES
         self.next_index = header.first_index
         self.next_group = header.first_group
         self.commit_index = header.commit_index
-        self.last_group_offset = SECTOR_BYTES
-        """Where the last group that was noted begins; `end` where there is none."""
         self._sealed_end: int | None = None
         self._mark_indexes: list[int] = []
         self._mark_offsets: list[int] = []
@@ -56,10 +55,9 @@ class Extent:
         if not offsets or group.offset - offsets[-1] >= MARK_BYTES:
             offsets.append(group.offset)
             self._mark_indexes.append(group.first_index)
-        self.last_group_offset = group.offset
         self.next_group = group.number + 1
         self.commit_index = max(self.commit_index, group.commit_index)
-        self.end = group.end
+        self.last_offset, self.end = group.offset, group.end
         self.next_index = group.first_index + group.entry_count
 
     def offset_before(self, index: int) -> int:

@@ -142,9 +142,12 @@ def segment_name(number: int) -> str:
 
 
 def segment_number(name: str) -> int | None:
-    """1 for `00000001.seg`; None for the name of anything else."""
-    stem, dot, kind = name.partition(".")
-    return int(stem) if dot and kind == "seg" and stem.isascii() and stem.isdigit() else None
+    """1 for `00000001.seg`; None for the name of anything else, which is left alone."""
+    stem = name.removesuffix(".seg")
+    if not (stem.isascii() and stem.isdigit()):
+        return None
+    number = int(stem)
+    return number if number > 0 and name == segment_name(number) else None
 
 
 def round_to_sectors(size_bytes: int) -> int:

@@ -11,27 +11,29 @@ Rules that it keeps:
   unknown, and only a restart, which reads it, can tell.
 - Nothing of a group is written unless all of it has room. Without room, DiskFullError, and nothing
   has changed: the same call works once there is room.
-- What was written is never written over: a tail is dropped by a new segment that overrides it, after
-  a copy of it has been set aside.
+- What was written is never written over, but by itself, and by zeros where it is torn: a tail is dropped by a
+  new segment that overrides it, after a copy of it has been set aside.
+- What was found by `open` is durable when that returns: the process before may have been stopped by a failed sync.
 - What is damaged is kept, and the journal stays suspect until it is told that the place is covered again:
-  see `salvage` and `suspicion`.
+  see `salvage` and `suspicion`. A suspect journal cuts nothing: what looks torn may be what is left of the damage.
+- Of another cluster's directory, or a newer version's, nothing is touched, damaged or not.
 
 It knows of an entry its header's size, index and term, and nothing else of the consensus.
 """
 
 import contextlib
 import errno
-import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from sequencer import envelope
 from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError, JournalError
+from sequencer.journal.aside import Aside
 from sequencer.journal.catalog import Catalog
-from sequencer.journal.disk import LOCAL_DISK, Disk, write_whole
+from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
     CLUSTER_BYTES,
@@ -48,9 +50,10 @@ from sequencer.journal.format import (
     segment_number,
 )
 from sequencer.journal.loading import read_header, read_headers, read_segment
-from sequencer.journal.recovery import Ending, Recovery, recover
+from sequencer.journal.lock import DirectoryLock
+from sequencer.journal.recovery import Ending, Recovery, check_cluster, recover
 from sequencer.journal.salvage import salvage
-from sequencer.journal.segment import SegmentWriter, fill_with_zeros
+from sequencer.journal.segment import SegmentWriter, fill_with_zeros, write_last_group_again
 from sequencer.journal.spare import Spare
 from sequencer.journal.suspicion import UNKNOWN_INDEX, forget_suspicion, read_suspicion, remember_suspicion
 
@@ -59,8 +62,6 @@ CACHED_SEGMENTS: Final = 2
 """So many of the latest segments may stay in the page cache, for readers that are a little behind."""
 LARGE_GROUP_BYTES: Final = 128 << 10
 """Groups of this mean size and more are written faster where no zeros were written before."""
-_LOCK_NAME = "lock"
-_ASIDE_NAME = "aside"
 _READ_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -106,7 +107,8 @@ class Journal:
         self._catalog = Catalog(disk, directory)
         self._next_group = 1
         self._failure: str | None = None
-        self._lock: int | None = None
+        self._lock: DirectoryLock | None = None
+        self._aside = Aside(disk, directory)
         self._segment: SegmentWriter | None = None
         self._extent: Extent | None = None
         self._is_tail_kept = False
@@ -123,11 +125,13 @@ class Journal:
         disk: Disk = LOCAL_DISK,
         keep_damaged: bool = False,
         segments_expected: int = 0,
+        lock: DirectoryLock | None = None,
     ) -> Self:
         """Open or make the journal of a node of `cluster` (16 bytes), and recover it; see `recovered`.
 
         With `keep_damaged`, damage makes it suspect instead of being raised: it holds what is whole before the
-        damage. Fewer segments than `segments_expected` are damage too.
+        damage. Fewer segments than `segments_expected` are damage too. A `lock` that is given is the journal's from
+        then on, and let go with it; without one, the journal takes its own.
         `salt(n)` gives n random bytes. Raises RunningError if another process has it open, JournalError
         if the directory cannot be used or belongs to another cluster or a newer format, DiskFullError
         if there is no room for a first segment, CorruptJournalError if durable entries are damaged.
@@ -137,8 +141,7 @@ class Journal:
         spare = Spare(disk, path, max(round_to_sectors(segment_bytes), 2 * SECTOR_BYTES))
         journal = cls(path, cluster, salt, spare, disk)
         try:
-            disk.make_directory(path)
-            journal._lock = disk.lock(path / _LOCK_NAME)
+            journal._lock = lock or DirectoryLock.take(path, disk=disk)
             journal._recover(segments_expected, keep_damaged=keep_damaged)
         except OSError as error:
             journal.close()
@@ -281,22 +284,21 @@ class Journal:
         except OSError as error:
             raise JournalError(f"closing the journal in {self.directory} failed: {error}") from error
         finally:
-            self._disk.close(lock)
+            lock.release()
 
     # --- recovery --------------------------------------------------------------------------------
 
     def _recover(self, segments_expected: int, *, keep_damaged: bool) -> None:
-        names = self._disk.names(self.directory)
-        for name in names:
-            if name.endswith(".tmp"):
-                self._disk.remove(self.directory / name)
         self.suspect_index = read_suspicion(self._disk, self.directory)
         try:
             headers = self._read_headers(segments_expected)
-            if headers:
-                self._take_over(recover(headers, self._load), keep_damaged=keep_damaged)
+            recovery = recover(headers, self._load) if headers else None
+            self._remove_unfinished()
+            if recovery is not None:
+                self._take_over(recovery, keep_damaged=keep_damaged)
             else:
                 self._open_segment(1, 0, 0)
+                self._describe(Recovered())
         except CorruptJournalError as damage:
             if not keep_damaged:
                 raise
@@ -309,65 +311,52 @@ class Journal:
             raise CorruptJournalError(f"{gone} is gone from {self.directory}, which had made it; {REPAIR}")
         return headers
 
+    def _read_own_header(self, name: str) -> SegmentHeader:
+        header = read_header(self._disk, self.directory / name)
+        check_cluster(header, name, self.cluster)
+        return header
+
     def _load(self, header: SegmentHeader) -> bytes:
         return read_segment(self._disk, self.directory, header)
 
+    def _remove_unfinished(self) -> None:
+        for name in self._disk.names(self.directory):
+            if name.endswith(".tmp"):
+                self._disk.remove(self.directory / name)
+
     def _take_over(self, recovery: Recovery, *, keep_damaged: bool) -> None:
-        """Go on from what was found. What is whole may not be durable yet: that is made good first."""
+        """Go on from what was found."""
         tail = recovery.tail
-        for extent in recovery.extents:
-            self._catalog.add(extent)
-        # While suspect, what looks torn may be what an earlier opening found damaged, and left where it was.
-        is_kept = tail.ending is Ending.SUSPECT or (tail.ending is Ending.TORN and self.suspect)
-        fd = self._go_on_behind(recovery.extents[-1], tail.offset, keep_tail=is_kept)
-        if tail.ending is Ending.TORN and not is_kept:
-            fill_with_zeros(self._disk, fd, tail.offset, tail.dirty_end)
-        self._write_again(fd, recovery.extents[-1])
-        self._disk.sync_directory(self.directory)
         if tail.ending is Ending.SUSPECT:
             self._suspect(tail.indexes[1] if tail.indexes else UNKNOWN_INDEX, durably=keep_damaged)
-        self._describe(describe(recovery))
+        for extent in recovery.extents:
+            self._catalog.add(extent)
+        keep_tail = self.suspect and tail.ending is not Ending.CLEAN
+        fd = self._go_on_behind(recovery.extents[-1], tail.offset, keep_tail=keep_tail)
+        if tail.ending is Ending.TORN and not keep_tail:
+            fill_with_zeros(self._disk, fd, tail.offset, tail.dirty_end)
+        self._describe(describe(recovery, is_tail_kept=keep_tail))
 
     def _take_what_is_whole(self, damage: CorruptJournalError, segments_expected: int) -> None:
         """Keep what comes before the damage; first of all, never forget that there was more."""
         numbers = sorted(filter(None, map(segment_number, self._disk.names(self.directory))))
-        found = salvage(numbers, lambda name: read_header(self._disk, self.directory / name), self._load, self.cluster)
+        found = salvage(numbers, self._read_own_header, self._load)
         is_end_gone = max(numbers, default=0) < segments_expected
         self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
-        self._disk.make_directory(self.directory / _ASIDE_NAME)
-        for name in reversed(found.aside):
-            self._disk.rename(self.directory / name, self._free_aside_path(name))
-            self._disk.sync_directory(self.directory / _ASIDE_NAME)
-            self._disk.sync_directory(self.directory)
+        self._remove_unfinished()
+        for name in reversed(found.aside):  # the last one first: at no moment is one missing before others
+            self._aside.move(name)
         self._catalog = Catalog(self._disk, self.directory)
         for extent in found.extents:
             self._catalog.add(extent)
         if found.extents:
-            fd = self._go_on_behind(found.extents[-1], found.extents[-1].end, keep_tail=True)
-            self._write_again(fd, found.extents[-1])
+            self._go_on_behind(found.extents[-1], found.extents[-1].end, keep_tail=True)
         else:
             self._open_segment(1, 0, 0)
         self._describe(Recovered(notes=(str(damage), f"set aside: {', '.join(found.aside) or 'no segment'}")))
 
-    def _write_again(self, fd: int, extent: Extent) -> None:
-        """Make the header and the last group of a segment durable.
-
-        A node stops when a sync fails, and what it wrote last may then be in memory alone: the kernel takes it for
-        written, and another sync would not write it. Everything before was followed by a sync that returned.
-        """
-        for begin, end in ((0, SECTOR_BYTES), (extent.last_group_offset, extent.end)):
-            if end > begin:
-                write_whole(self._disk, fd, [self._disk.pread(fd, end - begin, begin)], begin)
-        self._disk.sync(fd)
-
-    def _free_aside_path(self, name: str) -> Path:
-        """A name that nothing in aside/ has: what was set aside once is never written over."""
-        taken = set(self._disk.names(self.directory / _ASIDE_NAME))
-        free = next(f"{name}.{number}" for number in itertools.count(1) if f"{name}.{number}" not in taken)
-        return self.directory / _ASIDE_NAME / free
-
     def _go_on_behind(self, extent: Extent, offset: int, *, keep_tail: bool) -> int:
-        """Take the last segment for writing at an offset; return its file's number."""
+        """Take the last segment for writing at an offset, with what it holds durable; return its file's number."""
         fd = self._disk.open(self.directory / extent.header.name, writable=True)
         self._segment = SegmentWriter(self._disk, fd, extent.header, offset)
         self._extent = extent
@@ -376,6 +365,8 @@ class Journal:
         self._ask_at = extent.header.segment_bytes // 8
         self.last_index = extent.next_index - 1
         self.commit_index = min(extent.commit_index, self.last_index)
+        write_last_group_again(self._disk, fd, extent)
+        self._disk.sync_directory(self.directory)
         return fd
 
     def _suspect(self, index: int, *, durably: bool) -> None:
@@ -447,24 +438,13 @@ class Journal:
 
     def _set_aside(self, first_index: int) -> None:
         """Copy the entries from first_index on to a file of their own, durably."""
-        assert self._segment is not None, "an open journal has a segment"
-        aside = self.directory / _ASIDE_NAME
-        self._disk.make_directory(aside)
-        name = f"{self._segment.header.number:08d}-{first_index}-{self.last_index}.entries"
-        path, temporary = self._free_aside_path(name), aside / f"{name}.tmp"
-        fd = self._disk.create(temporary)
-        try:
-            offset = 0
-            index = first_index
-            while entries := self._catalog.read(index, self.last_index, _READ_BYTES):
-                write_whole(self._disk, fd, entries, offset)
-                offset += sum(map(len, entries))
-                index += len(entries)
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
-        self._disk.rename(temporary, path)
-        self._disk.sync_directory(aside)
+        name = f"{self.segment_number:08d}-{first_index}-{self.last_index}.entries"
+        self._aside.copy(name, self._pieces(first_index))
+
+    def _pieces(self, index: int) -> Iterator[list[bytes]]:
+        while entries := self._catalog.read(index, self.last_index, _READ_BYTES):
+            yield entries
+            index += len(entries)
 
     # --- what goes wrong -------------------------------------------------------------------------
 
@@ -506,10 +486,12 @@ class Journal:
         ) from error
 
 
-def describe(recovery: Recovery) -> Recovered:
+def describe(recovery: Recovery, *, is_tail_kept: bool) -> Recovered:
     """What is to be told about the tail that recovery found."""
     tail, extent = recovery.tail, recovery.extents[-1]
     place = f"{extent.header.name} offset {tail.offset}"
+    if tail.ending is Ending.TORN and is_tail_kept:
+        return Recovered(notes=(f"{place}: {tail.dirty_bytes} bytes that are no group are kept, beside the damage",))
     if tail.ending is Ending.TORN:
         note = f"{place}: {tail.dirty_bytes} bytes of a group that was never acknowledged were cut"
         return Recovered(torn_bytes=tail.dirty_bytes, notes=(note,))

@@ -4,13 +4,15 @@ A group is started only after the sync of the one before it returned. So whateve
 group behind it was durable once, and only the last group can have been in flight:
 
     before a later group, or a later segment      invalid                           corrupt: raise
+    last group        something was written behind its end                          suspect: keep
     last group        more blank sectors than it announces, or a blank first one    torn: cut
     last group        every sector written, yet it is wrong                         suspect: keep
     nothing but zeros                                                               clean
 
 A torn group was never acknowledged, because its sync never returned. A suspect one may have been:
 sectors that were all written and do not fit are rot, or a lie of the disk. A valid *header* is
-evidence enough for what lies before it, even when its own group is torn.
+evidence enough for what lies before it, even when its own group is torn. What stands behind the end of a group
+was written after its sync: then it is not the last, whatever became of the one behind it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +51,7 @@ class Ending(Enum):
 class Tail:
     """What lies behind the last valid group: bytes from `offset` to `dirty_end`, then zeros only.
 
-    `indexes` is the first and the last index of a suspect group, where its header still tells.
+    `indexes` is the first and the last index of a suspect group, where its header still tells and nothing follows.
     """
 
     ending: Ending
@@ -85,14 +87,14 @@ def recover(
     extents = [] if extents is None else extents
     for header, following in zip_longest(headers, headers[1:]):
         data = load(header)
-        if len(data) < header.segment_bytes:
+        stop = following.previous_end if following else header.segment_bytes
+        if len(data) < stop:
             raise CorruptJournalError(
-                f"{header.name} offset {len(data)}: the file ends here, "
-                f"{header.segment_bytes} bytes are expected; {REPAIR}"
+                f"{header.name} offset {len(data)}: the file ends here, {stop} bytes are expected; {REPAIR}"
             )
         extent = Extent(header)
         extents.append(extent)
-        for group in valid_groups(data, extent, following.previous_end if following else header.segment_bytes):
+        for group in valid_groups(data, extent, stop):
             extent.note(group)
         if following:
             _check_sealed(data, extent, following)
@@ -114,14 +116,14 @@ def check_headers(
             raise CorruptJournalError(f"{segment_name(place)} is missing before {name}; {REPAIR}")
         if header.number != place:
             raise CorruptJournalError(f"{name} offset 0: its header is that of {header.name}; {REPAIR}")
-        check_cluster(header, expected)
+        check_cluster(header, name, expected)
 
 
-def check_cluster(header: SegmentHeader, cluster: bytes) -> None:
-    """A segment has to belong to this cluster. Raises JournalError."""
+def check_cluster(header: SegmentHeader, name: str, cluster: bytes) -> None:
+    """A segment has to be this cluster's: another's is not touched, damaged or not. Raises JournalError."""
     if header.cluster != cluster:
         raise JournalError(
-            f"{header.name} belongs to cluster {header.cluster.hex()}, expected {cluster.hex()}: "
+            f"{name} belongs to cluster {header.cluster.hex()}, expected {cluster.hex()}: "
             "this is another cluster's directory"
         )
 
@@ -153,7 +155,7 @@ def judge_tail(data: bytes, extent: Extent) -> Tail:
     Raises CorruptJournalError where a later group proves that they were durable.
     """
     offset = extent.end
-    dirty_end = _dirty_end(data, offset)
+    dirty_end = dirty_end_of(data, offset)
     group = decode_group_header(data, offset, extent.seed, offset)
     later = _find_group(data, extent.seed, offset + SECTOR_BYTES, dirty_end)
     if later or (group and not extent.expects(group)):
@@ -162,7 +164,7 @@ def judge_tail(data: bytes, extent: Extent) -> Tail:
         return Tail(Ending.CLEAN, offset, dirty_end)
     if data[offset : offset + SECTOR_BYTES] == BLANK_SECTOR:
         return Tail(Ending.TORN, offset, dirty_end)
-    if group is None:
+    if group is None or dirty_end > group.end:
         return Tail(Ending.SUSPECT, offset, dirty_end)
     if count_blank_sectors(data, offset, group.end) > group.sparse_sectors:
         return Tail(Ending.TORN, offset, dirty_end)
@@ -191,7 +193,7 @@ def _raise_corrupt(extent: Extent, group: GroupHeader | None, next_index: int | 
     )
 
 
-def _dirty_end(data: bytes, start: int) -> int:
+def dirty_end_of(data: bytes, start: int) -> int:
     """The end of the last sector from `start` on that is not blank; `start` where all are."""
     stop = len(data)
     while stop - start >= len(_ZEROS) and data[stop - len(_ZEROS) : stop] == _ZEROS:

@@ -6,8 +6,8 @@
 
 Nothing is written over: the log goes on in a new segment behind what is kept, and later segments are set
 aside. What is kept is a first part of what this node wrote, in the order in which it did. Whether the node
-had acknowledged more is told by the group headers behind the damage; where even they are gone, nothing
-tells. Pure but for loading.
+had acknowledged more is told by the group headers behind the damage; where even they are gone, or the last file
+was cut, nothing tells. Pure but for loading.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from sequencer.errors import CorruptJournalError
 from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
-    BLANK_SECTOR,
     GROUP_MAGIC,
     SECTOR_BYTES,
     GroupHeader,
@@ -24,7 +23,7 @@ from sequencer.journal.format import (
     decode_group_header,
     segment_name,
 )
-from sequencer.journal.recovery import check_cluster, valid_groups
+from sequencer.journal.recovery import dirty_end_of, valid_groups
 from sequencer.journal.suspicion import UNKNOWN_INDEX
 
 LoadHeader = Callable[[str], SegmentHeader]
@@ -40,15 +39,12 @@ class Salvage:
     suspect_index: int
 
 
-def salvage(numbers: Sequence[int], load_header: LoadHeader, load: Load, cluster: bytes) -> Salvage:
+def salvage(numbers: Sequence[int], load_header: LoadHeader, load: Load) -> Salvage:
     """Judge the segments of these numbers, in order.
 
-    Raises JournalError for those of another version or another cluster, and OSError.
+    Raises what the loading of a header raises but for damage: JournalError for another version's, and OSError.
     """
     headers = {number: _header(number, load_header) for number in numbers}
-    for header in headers.values():
-        if header is not None:
-            check_cluster(header, cluster)
     extents = list(_whole(headers, load))
     aside = [segment_name(number) for number in numbers if number > len(extents)]
     return Salvage(extents, aside, _highest_index(headers, load))
@@ -95,10 +91,12 @@ def _highest_index(headers: dict[int, SegmentHeader | None], load: Load) -> int:
 
 
 def _ends_in_doubt(data: bytes, header: SegmentHeader) -> bool:
-    """Whether behind the last group header that reads there may have been another group: something is there, or cut."""
-    ends = [group.end for group in _all_groups(data, header.seed)]
-    end = max(ends, default=SECTOR_BYTES)
-    return len(data) < header.segment_bytes or data[end : end + SECTOR_BYTES] not in (b"", BLANK_SECTOR)
+    """Whether there may have been another group behind the last one whose header reads.
+
+    There may where anything but zeros follows it; and where the file was cut, wherever that was.
+    """
+    end = max((group.end for group in _all_groups(data, header.seed)), default=SECTOR_BYTES)
+    return len(data) < header.segment_bytes or dirty_end_of(data, end) > end
 
 
 def _all_groups(data: bytes, seed: int) -> Iterator[GroupHeader]:

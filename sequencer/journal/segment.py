@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from sequencer.journal.disk import Disk, write_whole
+from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
     GROUP_HEADER_BYTES,
     SECTOR_BYTES,
     GroupHeader,
     SegmentHeader,
+    decode_group_header,
     encode_group_header,
     encode_segment_header,
+    holds_entries,
 )
 
 _ZEROS: Final = bytes(1 << 20)
@@ -66,6 +69,24 @@ def _write_zeros(disk: Disk, fd: int, start: int, stop: int, enough: Callable[[]
             unsynced_bytes = 0
     if unsynced_bytes:
         disk.sync(fd)
+
+
+def write_last_group_again(disk: Disk, fd: int, extent: Extent) -> None:
+    """Write the same bytes once more and sync, so that the last group counts as durable. Raises OSError.
+
+    The process before this one may have been stopped by a sync that failed. Linux then takes the pages for written:
+    they read back whole, yet a later sync of them writes nothing. That can be true of no more than one group: none
+    is started before the sync of the one before it returned, nor after one that failed. It cannot be true of a
+    segment's header, nor of the file that a suspicion is in: those get their names after their syncs.
+    """
+    if extent.end > extent.last_offset:
+        data = disk.pread(fd, extent.end - extent.last_offset, extent.last_offset)
+        group = decode_group_header(data, 0, extent.seed, extent.last_offset)
+        payload = memoryview(data)[GROUP_HEADER_BYTES:][: group.payload_bytes if group else 0]
+        if group is None or not holds_entries(payload, group, extent.seed):
+            raise OSError(f"{extent.header.name} offset {extent.last_offset} reads differently from one moment ago")
+        write_whole(disk, fd, [data], extent.last_offset)
+    disk.sync(fd)
 
 
 class SegmentWriter:

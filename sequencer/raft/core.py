@@ -19,9 +19,9 @@ Rules:
 - Votes and acknowledgements count by name and disk, and from voters only.
 - Who is removed is told so until it knows it; then it is quiet.
 - A suspect node, one that may have lost what it acknowledged, neither votes nor vouches until the
-  committed log covers what it may have lost. Where nobody can tell how much that is, a new term can: the
-  lead is handed over. An unfit node (its disk is full) does not seek the lead, and gives it up.
-- Of two that probe at the same time one gives way, so that they do not split the votes.
+  committed log covers what it may have lost, and that is durably forgotten. Where nobody can tell how much it
+  lost, a new term can: the lead is handed over. An unfit node (its disk is full) does not seek the lead, and
+  gives it up.
 - There is no lease: nothing is decided by a clock but when to ask again.
 """
 
@@ -40,6 +40,7 @@ from sequencer.raft.messages import (
     Appended,
     AskVote,
     ChangeMembers,
+    Cleared,
     Event,
     Persisted,
     Propose,
@@ -148,14 +149,13 @@ class Raft(Elector):
             self._on_silence()
 
     def _watch_suspicion(self) -> None:
-        """Done once all that may have been acknowledged and lost is here again.
+        """Covered is it once all that may have been acknowledged and lost is here again.
 
         Either the committed log reaches so far; or it has an entry of a term that began after the loss, and
         a leader's log holds, before its own entries, all that was ever committed.
         """
         covered = min(self.commit_index, self.persisted_index)
-        if covered >= self.suspect_index or self.log.term_at(covered) > self._suspect_term:
-            self.suspect_index = 0
+        self._duties.covered = covered >= self.suspect_index or self.log.term_at(covered) > self._suspect_term
 
     def _watch_lead(self, lead: Lead) -> None:
         self.contact_ms = lead.contact_ms(self._now_ms)
@@ -410,6 +410,9 @@ class Raft(Elector):
         self._publish()
         self._acknowledge_durable()
 
+    def _on_cleared(self, _cleared: Cleared) -> None:
+        self.suspect_index = 0
+
     def _acknowledge_durable(self) -> None:
         if self._acknowledge is None or self._acknowledge[0] != self.term or not self.leader:
             return
@@ -420,8 +423,6 @@ class Raft(Elector):
 
     def _answer(self, append: Append | None, index: int, *, accepted: bool) -> None:
         """Answer an append, or our leader's last."""
-        if self.suspect_index:
-            self._watch_suspicion()
         vouches, fit = not self.suspect_index, self.fit and not self.suspect_index
         to, at = (append.leader, append.round) if append else (self.leader, self._round_heard)
         self._reply(to, Appended(self.term, self.name, self.disk, accepted, index, at, vouches, fit))
@@ -449,6 +450,7 @@ class Raft(Elector):
         TimeoutNow: Elector._on_timeout_now,
         Propose: _on_propose,
         Persisted: _on_persisted,
+        Cleared: _on_cleared,
         Transfer: _on_transfer,
         ChangeMembers: _on_change_members,
         Read: _on_read,

@@ -12,7 +12,8 @@ class Duties(msgspec.Struct):
     Persist before you speak: `replies` may promise what the ballot and the entries before them say.
     `appends` go out before the own write, so that followers write at the same time; `notices`, which tell
     them what is committed, after it was published here. `reads` are tickets and the committed index that
-    answers them, or -1 where the lead was lost.
+    answers them, or -1 where the lead was lost. `covered` says that the node need not be suspect any more: it is
+    until the shell has durably forgotten it and says so (Cleared); this is repeated as long as that takes.
     """
 
     ballot: tuple[int, str] | None = None
@@ -23,3 +24,4 @@ class Duties(msgspec.Struct):
     committed: list[Entry] = []
     notices: list[tuple[str, Message]] = []
     reads: list[tuple[int, int]] = []
+    covered: bool = False

@@ -114,6 +114,10 @@ class Persisted(msgspec.Struct, frozen=True):
     index: int
 
 
+class Cleared(msgspec.Struct, frozen=True):
+    """From the shell: it is durably forgotten that this node is suspect, as `Duties.covered` allowed."""
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """From an operator: hand the lead to this node."""
 
@@ -132,4 +136,6 @@ class Read(msgspec.Struct, frozen=True):
     ticket: int
 
 
-Event = Append | Appended | AskVote | Voted | TimeoutNow | Propose | Persisted | Transfer | ChangeMembers | Read
+Event = (
+    Append | Appended | AskVote | Voted | TimeoutNow | Propose | Persisted | Cleared | Transfer | ChangeMembers | Read
+)

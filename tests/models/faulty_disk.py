@@ -5,7 +5,12 @@
 
 After a crash a file has its durable sectors, and of the sectors written since then those that `survives`
 picks, each on its own: so writes get lost, torn and reordered. Names go back to the durable ones, or
-keep a first part of what changed since.
+keep a first part of what changed since; a name that moves to another directory comes there before it goes here.
+
+A sync that fails does what Linux does: it takes the sectors that it could not write for written. They are
+read as if they were there, no later sync writes them, and a crash treats them like any that were not synced. So
+what follows is durable only where it was written anew. (Names are another matter: where a file system cannot
+write its own journal, it takes no more changes.)
 """
 
 import errno
@@ -29,11 +34,15 @@ class Crashed(BaseException):
 
 @dataclass(eq=False)
 class Inode:
-    """A file's bytes now, its bytes that are durable, and the sectors written since, in order."""
+    """A file's bytes now, its bytes that are durable, and the sectors written since, in order.
+
+    `abandoned` are those among them that a failed sync has taken for written.
+    """
 
     live: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes]] = field(default_factory=list)
+    abandoned: list[tuple[int, bytes]] = field(default_factory=list)
 
     def resize(self, size_bytes: int) -> None:
         self.live.extend(bytes(max(0, size_bytes - len(self.live))))
@@ -46,15 +55,21 @@ class Inode:
         for at in range(first, offset + len(data), SECTOR_BYTES):
             self.pending.append((at, bytes(self.live[at : at + SECTOR_BYTES])))
 
+    def fail_to_sync(self) -> None:
+        self.abandoned += self.pending
+        self.pending.clear()
+
     def sync(self) -> None:
         self.durable.extend(bytes(len(self.live) - len(self.durable)))
+        written = dict(self.pending)
         for at, sector in self.pending:
             self.durable[at : at + len(sector)] = sector
         self.pending.clear()
+        self.abandoned = [item for item in self.abandoned if item[0] not in written]
 
     def after_crash(self, survives: Callable[[], bool]) -> "Inode":
         data = bytearray(self.durable)
-        for at, sector in self.pending:
+        for at, sector in (*self.abandoned, *self.pending):
             if survives():
                 data.extend(bytes(max(0, at + len(sector) - len(data))))
                 data[at : at + len(sector)] = sector
@@ -136,7 +151,7 @@ class FaultyDisk:
     @property
     def pending_sectors(self) -> int:
         """How many sectors a crash would put at risk."""
-        return sum(len(inode.pending) for inode in self._inodes())
+        return sum(len(inode.abandoned) + len(inode.pending) for inode in self._inodes())
 
     @property
     def pending_names(self) -> int:
@@ -157,10 +172,11 @@ class FaultyDisk:
         inode.durable[offset : offset + len(data)] = data
 
     def cut(self, path: Path, size_bytes: int) -> None:
-        """Let a file end here from now on, durably."""
+        """Let a file end earlier from now on."""
         inode = self._names[path]
         assert inode is not None
-        del inode.live[size_bytes:], inode.durable[size_bytes:]
+        del inode.live[size_bytes:]
+        del inode.durable[size_bytes:]
 
     def files(self) -> dict[Path, int]:
         """Every file and its size."""
@@ -180,7 +196,9 @@ class FaultyDisk:
 
     def names(self, directory: Path) -> list[str]:
         self._operate("names")
-        return sorted(path.name for path in self._names if path.parent == directory and path != directory)
+        start = f"{directory}/"
+        inside = [name.removeprefix(start) for name in map(str, self._names) if name.startswith(start)]
+        return sorted(name for name in inside if "/" not in name)
 
     def lock(self, path: Path) -> int:
         self._operate("lock")
@@ -230,8 +248,8 @@ class FaultyDisk:
         return len(data)
 
     def sync(self, fd: int) -> None:
-        if "sync" in self.failing and not self.has_crashed:
-            self._open[fd].pending.clear()  # as a kernel does: it reads as written, and no later sync writes it
+        if not self.has_crashed and "sync" in self.failing:
+            self._open[fd].fail_to_sync()
         self._operate("sync")
         self.syncs += 1
         self._open[fd].sync()
@@ -249,7 +267,11 @@ class FaultyDisk:
     def rename(self, old: Path, new: Path) -> None:
         self._operate("rename")
         inode = self._names[old]
-        self._change(new.parent, {old: _GONE, new: inode})
+        if old.parent == new.parent:
+            self._change(new.parent, {old: _GONE, new: inode})
+        else:
+            self._change(new.parent, {new: inode})
+            self._change(old.parent, {old: _GONE})
 
     def remove(self, path: Path) -> None:
         self._operate("remove")

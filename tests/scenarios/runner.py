@@ -24,7 +24,8 @@ where a node is told to `hold` its disk. Invariants are checked all along, whate
     hold a / persist a           keep writes of a back / let them be durable
     crash a / restart a          what was not durable is gone          blank a          its disk is an empty one
     lose a N [UNKNOWN]           its log ends at N, and it is suspect up to where it ended, or further
-    cut a b / heal               no messages between them any more      full a / room a  its disk is full / has room
+    cut a b / heal               no messages between them any more      full a / room a  its disk is full / has room,
+                                                                                         also to forget a suspicion
     transfer a b                 hand over                              add a d / remove a d / promote a d / replace a d
     swap a->b                    in the opposite order                  damage a->b      flip a bit of an entry
     burst a N                    N proposals                            count a->b       how many messages wait

@@ -16,7 +16,7 @@ from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry
 from sequencer.errors import EnvelopeError
 from sequencer.members import SEQUENCER, Members
 from sequencer.ordering import Orderer
-from sequencer.raft import AskVote, Duties, Event, Log, Message, Persisted, Raft, Role, Timing, Voted
+from sequencer.raft import AskVote, Cleared, Duties, Event, Log, Message, Persisted, Raft, Role, Timing, Voted
 from sequencer.sessions import Position, Sessions
 
 CLUSTER = bytes(16)
@@ -196,7 +196,8 @@ class Stage:
         for entry in duties.committed:  # what waits for the disk holds up no publishing
             self._publish(node, entry)
         duties.committed = []
-        if duties.ballot is None and not duties.entries and duties.truncate_after is None and not node.waiting:
+        writes = duties.ballot is not None or duties.entries or duties.truncate_after is not None or duties.covered
+        if not writes and not node.waiting:
             self._write(node, duties)
             return
         if duties.ballot is None:
@@ -212,7 +213,6 @@ class Stage:
             del node.entries[duties.truncate_after :]
         node.entries += duties.entries
         node.commit_index = min(max(node.commit_index, node.raft.commit_index), len(node.entries))
-        node.suspect_index = node.raft.suspect_index
         self.send(node, duties.replies)
         for entry in duties.committed:
             self._publish(node, entry)
@@ -223,6 +223,9 @@ class Stage:
         ]
         if duties.entries:
             self.step(node.name, Persisted(duties.entries[-1].index))
+        if duties.covered and node.raft.fit:
+            node.suspect_index = 0
+            self.step(node.name, Cleared())
 
     def _publish(self, node: Node, entry: Entry) -> None:
         durable = len(node.entries) >= entry.index and node.entries[entry.index - 1].data == entry.data

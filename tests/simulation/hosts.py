@@ -106,7 +106,7 @@ class Host:
             return
         except JournalError as error:
             self._world.note(self.name, "cannot start:", error)
-            self.go_down()
+            self._stop()
             return
         except Crashed:
             self.go_down()
@@ -126,6 +126,10 @@ class Host:
         self.node, self._log = None, None
         self._inbox.clear()
         self._reads.clear()
+
+    def _stop(self) -> None:
+        """The process gives up; often its host goes on, and the next process reads what this one left in memory."""
+        self.go_down(process_only=self._chance.hits(500))
 
     def lose_disk(self) -> None:
         """The host comes back with an empty disk."""
@@ -249,7 +253,7 @@ class Host:
             raise ViolationError(f"{self.name}: {error}") from error
         except IslandError as error:
             self._world.note(self.name, "stops:", error)
-            self.go_down()
+            self._stop()
             return
         self._plan_turn(self._world.now_ns + max(1, self.node.wait_ms()) * MS)
 

@@ -105,6 +105,51 @@ def test_a_ballot_that_cannot_be_saved_stops_the_node():
     with pytest.raises(JournalError, match="must stop"):
         box.save(Ballot(1, None))
 
+    del disk.failing["sync"]
+    with pytest.raises(JournalError, match="not usable"):
+        box.save(Ballot(1, None))
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_ballot_that_a_restart_finds_is_durable(survives: bool):
+    """Though the sync that was to make it so has failed, and the page only reads as if it had been written."""
+    disk = FaultyDisk()
+    box = made(disk)
+    box.save(Ballot(1, "node-1"))
+    disk.failing["sync"] = 5
+    with pytest.raises(JournalError):
+        box.save(Ballot(2, "node-2"))
+    again = disk.after_kill()
+    found = box_on(again).ballot
+
+    assert found == Ballot(2, "node-2")
+    assert box_on(again.after_crash(lambda _place: survives)).ballot == found
+
+
+@pytest.mark.parametrize(("source", "to"), [(0, 512), (512, 0)])
+def test_a_slot_that_was_written_over_the_other_is_refused(source: int, to: int):
+    """A misplaced write must not bring back an older vote, nor pass for both."""
+    disk = FaultyDisk()
+    box = made(disk)
+    for term in range(1, 4):
+        box.save(Ballot(term, "node-2"))
+    sectors = bytes(disk.contents(HOME / "ballot"))
+    disk.damage(HOME / "ballot", to, sectors[source : source + 512])
+
+    with pytest.raises(CorruptJournalError, match="not follow each other"):
+        box_on(disk)
+
+
+def test_slots_that_changed_places_are_refused():
+    """The next save would write over the newer one."""
+    disk = FaultyDisk()
+    made(disk).save(Ballot(7, "node-2"))
+    sectors = bytes(disk.contents(HOME / "ballot"))
+    disk.damage(HOME / "ballot", 0, sectors[512:] + sectors[:512])
+
+    with pytest.raises(CorruptJournalError, match="not follow each other"):
+        box_on(disk)
+
 
 def test_a_box_is_made_in_a_real_directory(tmp_path: Path):
     """With the identity that it was given, for good."""

@@ -112,26 +112,74 @@ def test_killed_process_then_crash():
         assert held_by(open_on(survivor.after_crash(SURVIVORS["nothing"]))) == held
 
 
-def test_a_sync_that_failed_is_made_good_by_the_next_start():
-    """What a failed sync left in memory alone, and a restart found whole, is on the disk from then on."""
+class DiskOfBadSyncs(FaultyDisk):
+    """One sync fails, the `bad_sync`th; those after it say that they succeeded."""
+
+    def __init__(self, bad_sync: int) -> None:
+        super().__init__()
+        self.bad_sync = bad_sync
+
+    def sync(self, fd: int) -> None:
+        if self.syncs + 1 == self.bad_sync:
+            self.failing["sync"] = errno.EIO
+        try:
+            super().sync(fd)
+        finally:
+            self.failing.clear()
+
+
+def stopped_by_a_sync() -> Iterator[tuple[FaultyDisk, Script]]:
+    """The script, stopped by each of its syncs in turn."""
     whole = FaultyDisk()
     Script().run(whole)
-    for failing_sync in range(1, whole.syncs + 1):
-        disk, script = FaultyDisk(), Script()
-        disk.watch = lambda name, disk=disk, at=failing_sync: fail_at(disk, name, at)
-        with pytest.raises(JournalError):
+    for bad_sync in range(1, whole.syncs + 1):
+        disk, script = DiskOfBadSyncs(bad_sync), Script()
+        try:
             script.run(disk)
-        survivor = disk.after_kill()
-        held = held_by(open_on(survivor))
+        except JournalError:
+            yield disk, script
+
+
+@pytest.mark.parametrize("survives", SURVIVORS.values(), ids=SURVIVORS)
+def test_what_a_failed_sync_left_in_memory_is_written_again(survives: Survives):
+    """A restart on the same host reads what the disk may not have; a loss of power then takes nothing of it."""
+    stops = 0
+    for disk, script in stopped_by_a_sync():
+        stops += 1
+        again = disk.after_kill()
+        held = held_by(open_on(again))
         assert held in (encoded(script.acknowledged), encoded(script.attempted))
-        for survives in SURVIVORS.values():
-            assert held_by(open_on(survivor.after_crash(survives))) == held
+        lost = again.after_crash(survives)
+        assert held_by(open_on(lost)) == held
+    assert stops > 10
 
 
-def fail_at(disk: FaultyDisk, name: str, at: int) -> None:
-    """Let the so manieth sync fail, as a disk does that has lost what it was given."""
-    if name == "sync" and disk.syncs + 1 == at:
-        disk.failing["sync"] = errno.EIO
+def test_a_restart_that_is_stopped_by_a_sync_as_well():
+    """The next restart writes it once more."""
+    for disk, script in stopped_by_a_sync():
+        second = disk.after_kill()
+        second.failing["sync"] = errno.EIO
+        with pytest.raises(JournalError):
+            open_on(second)
+        third = second.after_kill()
+        held = held_by(open_on(third))
+        assert held in (encoded(script.acknowledged), encoded(script.attempted))
+        assert held_by(open_on(third.after_crash(SURVIVORS["nothing"]))) == held
+
+
+def test_a_crash_while_the_last_group_is_written_again():
+    """It is there, or as lost as it was before; what was acknowledged is there."""
+    for stopped, script in stopped_by_a_sync():
+        for crash_at in range(1, 40):
+            disk = stopped.after_kill()
+            disk.crash_at = crash_at
+            try:
+                open_on(disk)
+            except Crashed:
+                for survives in SURVIVORS.values():
+                    check_recovered(disk.after_crash(survives), script)
+            else:
+                break
 
 
 def test_crash_while_a_torn_tail_is_cut():

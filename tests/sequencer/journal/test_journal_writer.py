@@ -126,7 +126,7 @@ def test_truncation_keeps_what_it_drops(tmp_path: Path):
     journal.close()
 
     [aside] = (tmp_path / "aside").iterdir()
-    assert (aside.name, aside.read_bytes()) == ("00000001-5-9.entries.1", b"".join(encoded(entries[4:])))
+    assert (aside.name, aside.read_bytes()) == ("00000001-5-9.entries", b"".join(encoded(entries[4:])))
 
 
 def test_truncation_to_nothing_is_possible(open_journal: Open):
