@@ -76,9 +76,9 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[limits]` of intake: how much a node takes into one entry."""
+    """`[limits]` of intake: how much a node takes into one entry. Small ones let all work at once."""
 
-    entry_bytes: int = 4 << 20
+    entry_bytes: int = 512 << 10
     entry_batches: int = 4096
 
 
