@@ -16,6 +16,7 @@ Rules:
   may not reach the leader, or its disk may be full.
 - A directory is locked before anything in it is read; nothing is made in another cluster's.
 - A disk that fails stops the node: what it holds can be told only by reading it again.
+- Where something of the log no longer reads back, the next start reads all of it, and not only what a snapshot leaves.
 """
 
 import os
@@ -32,6 +33,8 @@ from sequencer.ordering import Orderer
 from sequencer.protocol import Answer
 from sequencer.raft import Cleared, Duties, Event, Log, Message, Persisted, Raft, Timing
 from sequencer.sessions import Sessions
+from sequencer.snapshot import NodeSnapshot, read_snapshot
+from sequencer.upkeep import Upkeep
 from sequencer.writing import ASIDE_BYTES, RETRY_MS, Writer
 
 REPLAY_BYTES = 4 << 20
@@ -77,6 +80,7 @@ class DurableOrderer:
         wire: Wire,
         clocks: Clocks,
         disk: Disk,
+        upkeep: Upkeep,
         aside_bytes: int,
     ) -> None:
         self.orderer = orderer
@@ -89,6 +93,7 @@ class DurableOrderer:
         self._wire = wire
         self._clocks = clocks
         self._writer = Writer(journal, disk, wake=wire.wake, aside_bytes=aside_bytes)
+        self.upkeep = upkeep
         self._stalled_until_ms = 0
         self._look_again_ms = 0
         self._told_index = -1
@@ -112,6 +117,7 @@ class DurableOrderer:
         lock = DirectoryLock.take(directory, disk=disk)
         try:
             box = BallotBox.open(directory, name, config.cluster, disk=disk)
+            snapshot = read_snapshot(disk, directory, config.cluster)
         except BaseException:
             lock.release()
             raise
@@ -124,6 +130,7 @@ class DurableOrderer:
             keep_damaged=not alone,
             segments_expected=box.segments if box else 0,
             lock=lock,
+            mark=snapshot.mark if snapshot else None,
         )
         try:
             if box is None:
@@ -132,11 +139,12 @@ class DurableOrderer:
                 _refuse_suspect(journal, name)
             box.note_segments(journal.segment_number)
             seed = int.from_bytes(random(8), "little")
-            orderer = _recover(config, name, journal, box, seed, clocks)
+            upkeep = Upkeep(journal, disk, snapshot.segment if snapshot and journal.is_marked else 0)
+            orderer = _recover(config, name, journal, box, seed, clocks, snapshot, upkeep)
         except BaseException:
             journal.close()
             raise
-        return cls(config, orderer, journal, box, wire, clocks, disk, aside_bytes)
+        return cls(config, orderer, journal, box, wire, clocks, disk, upkeep, aside_bytes)
 
     @property
     def now_ms(self) -> int:
@@ -151,6 +159,7 @@ class DurableOrderer:
     def close(self) -> None:
         """Let go of the directory, once what is being written is written."""
         self._writer.wait()
+        self.upkeep.wait()
         self.journal.close()
         self._box.close()
 
@@ -177,6 +186,8 @@ class DurableOrderer:
         self.orderer.propose(now_ms, self._clocks.wall_ns(), self._clocks.monotonic_ns())
         self.orderer.step(now_ms)
         self._fulfil()
+        if not self.is_full:
+            self.upkeep.turn(now_ms, self.orderer)
 
     def wait_ms(self) -> int:
         """How long `turn` may be put off if nothing comes."""
@@ -259,23 +270,43 @@ class DurableOrderer:
         self.raft.fit = not self.is_full
 
 
-def read_all(journal: Journal) -> Iterator[Entry]:
-    """Every entry of a journal, in order."""
-    index = 1
+def read_all(journal: Journal, index: int = 1) -> Iterator[Entry]:
+    """Every entry of a journal from an index on, in order."""
     while index <= journal.last_index:
         for data in journal.read(index, REPLAY_BYTES):
             yield decode_entry(data)
             index += 1
 
 
-def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: int, clocks: Clocks) -> Orderer:
-    """Rebuild the raft log and the table of senders from the journal."""
-    log = Log(config.founders, fetch=journal.read)
-    sessions = Sessions()
-    for entry in read_all(journal):
+def _recover(
+    config: Config,
+    name: str,
+    journal: Journal,
+    box: BallotBox,
+    seed: int,
+    clocks: Clocks,
+    snapshot: NodeSnapshot | None,
+    upkeep: Upkeep,
+) -> Orderer:
+    """Rebuild the raft log and the table of senders from the snapshot, if it holds, and the journal behind it."""
+
+    def fetch(first_index: int, bytes_max: int) -> list[bytes]:
+        try:
+            return journal.read(first_index, bytes_max)
+        except CorruptJournalError:
+            upkeep.forget()
+            raise
+
+    log, sessions, commit_index = Log(config.founders, fetch), Sessions(), journal.commit_index
+    if snapshot is not None and journal.is_marked:
+        [last] = fetch(snapshot.index, 1)
+        log = Log.resumed(snapshot.log, decode_entry(last), fetch)
+        sessions = Sessions.resumed(snapshot.senders)
+        commit_index = max(commit_index, snapshot.index)
+    for entry in read_all(journal, log.last_index + 1):
         log.append(entry)
         sessions.append(entry.index, entry.batches())
-        sessions.commit(min(entry.index, journal.commit_index))
+        sessions.commit(min(entry.index, commit_index))
     raft = Raft(
         name,
         box.identity,
@@ -283,7 +314,7 @@ def _recover(config: Config, name: str, journal: Journal, box: BallotBox, seed: 
         log=log,
         term=box.ballot.term,
         voted_for=box.ballot.voted_for or "",
-        commit_index=min(journal.commit_index, log.last_index),
+        commit_index=min(commit_index, log.last_index),
         suspect_index=journal.suspect_index,
         timing=Timing(config.timing.election_ms, config.timing.heartbeat_ms),
         seed=seed,

@@ -18,8 +18,9 @@ from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, decode_entry
 from sequencer.errors import ConfigError, IslandError, RunningError, UnreachableError
 from sequencer.group import committed_index
-from sequencer.journal import BallotBox, DirectoryLock, Journal, JournalReader, verify
+from sequencer.journal import LOCAL_DISK, BallotBox, DirectoryLock, Journal, JournalReader, verify
 from sequencer.process import running
+from sequencer.snapshot import read_snapshot
 from sequencer.sockets import context
 
 READ_BYTES = 4 << 20
@@ -70,9 +71,10 @@ def _entries_in_files(config: Config, first_index: int) -> Iterator[Entry]:
 
 
 def info(config: Config) -> list[dict[str, Any]]:
-    """One row a journal: how many groups, entries and messages it holds, and where it ends."""
+    """One row a journal: how many segments and entries it holds, where it ends, and from where a start reads it."""
     rows = []
     for name, report in _reports(config):
+        snapshot = read_snapshot(LOCAL_DISK, report.directory, config.cluster)
         rows.append(
             {
                 "node": name,
@@ -80,6 +82,7 @@ def info(config: Config) -> list[dict[str, Any]]:
                 "entries": report.entries,
                 "last_index": report.last_index,
                 "commit_index": report.commit_index,
+                "snapshot_index": snapshot.index if snapshot else 0,
                 "last_digest": report.last_digest.hex()[:16],
             }
         )

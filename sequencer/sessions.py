@@ -46,6 +46,16 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 _START = Position()
 
 
+class SenderState(msgspec.Struct, array_like=True, frozen=True):
+    """What the committed table holds of one sender; `digests` are those of its latest numbers, one after the other."""
+
+    sender: str
+    incarnation: int
+    number: int
+    digest: bytes
+    digests: bytes
+
+
 class _Step(msgspec.Struct, frozen=True, gc=False):
     """What an entry changed for one sender, kept until it is committed or undone."""
 
@@ -63,6 +73,28 @@ class Sessions:
         self._committed: dict[str, Position] = {}
         self._tail: deque[_Step] = deque()
         self._recent: dict[str, dict[int, bytes]] = {}
+
+    @classmethod
+    def resumed(cls, states: Sequence[SenderState]) -> "Sessions":
+        """The table that `committed_state` told."""
+        table = cls()
+        for at in states:
+            position = Position(at.incarnation, at.number, at.digest)
+            table._accepted[at.sender] = table._committed[at.sender] = position
+            size = len(NO_DIGEST)
+            digests = [at.digests[start : start + size] for start in range(0, len(at.digests), size)]
+            if digests:
+                table._recent[at.sender] = dict(enumerate(digests, at.number - len(digests) + 1))
+        return table
+
+    def committed_state(self) -> list[SenderState]:
+        """Everything committed that later verdicts depend on, by sender."""
+        return [self._state_of(sender, at) for sender, at in self.positions().items()]
+
+    def _state_of(self, sender: str, at: Position) -> SenderState:
+        digests = list(self._recent.get(sender, {}).values())  # by number: each was added behind the last
+        committed = len(digests) - (self._accepted[sender].number - at.number)
+        return SenderState(sender, at.incarnation, at.number, at.digest, b"".join(digests[:committed]))
 
     def position(self, sender: str) -> Position:
         """The sender's last *committed* position."""

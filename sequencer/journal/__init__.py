@@ -9,6 +9,7 @@
 - `segment` and `spare` make and fill the files; `loading` gets them back.
 - `journal` is the writer; `reader` and `verification` only read.
 - `ballot` is the little that a node must remember besides its log.
+- `mark` is a place up to which nothing need be read again.
 - `aside` is where goes what was in the way; `lock` holds the directory.
 - `disk` is everything that any of them asks of the operating system.
 
@@ -20,8 +21,9 @@ from sequencer.journal.disk import LOCAL_DISK, Disk, LocalDisk
 from sequencer.journal.format import group_span_bytes
 from sequencer.journal.journal import SEGMENT_BYTES, Journal, Recovered
 from sequencer.journal.lock import DirectoryLock
+from sequencer.journal.mark import Mark
 from sequencer.journal.reader import JournalReader
-from sequencer.journal.verification import Report, verify
+from sequencer.journal.verification import Report, verify, verify_segment
 
 __all__ = [
     "LOCAL_DISK",
@@ -33,8 +35,10 @@ __all__ = [
     "Journal",
     "JournalReader",
     "LocalDisk",
+    "Mark",
     "Recovered",
     "Report",
     "group_span_bytes",
     "verify",
+    "verify_segment",
 ]

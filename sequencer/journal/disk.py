@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from sequencer.errors import RunningError
 
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
+_PIECE_BYTES = 1 << 20
 
 
 class Disk(Protocol):
@@ -167,6 +168,18 @@ def write_whole(disk: Disk, fd: int, parts: Sequence[bytes], offset: int) -> Non
     written_bytes = disk.pwritev(fd, parts, offset)
     if written_bytes != size_bytes:
         raise OSError(f"{size_bytes} bytes were to be written, the disk took {written_bytes}")
+
+
+def read_whole(disk: Disk, path: Path) -> bytes:
+    """All bytes of a file. Raises OSError."""
+    pieces: list[bytes] = []
+    fd = disk.open(path)
+    try:
+        while not pieces or len(pieces[-1]) == _PIECE_BYTES:
+            pieces.append(disk.pread(fd, _PIECE_BYTES, _PIECE_BYTES * len(pieces)))
+    finally:
+        disk.close(fd)
+    return b"".join(pieces)
 
 
 def replace_file(disk: Disk, path: Path, data: bytes) -> None:

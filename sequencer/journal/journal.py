@@ -51,6 +51,7 @@ from sequencer.journal.format import (
 )
 from sequencer.journal.loading import read_header, read_headers, read_segment
 from sequencer.journal.lock import DirectoryLock
+from sequencer.journal.mark import Mark, is_held
 from sequencer.journal.recovery import Ending, Recovery, check_cluster, recover
 from sequencer.journal.salvage import salvage
 from sequencer.journal.segment import SegmentWriter, fill_with_zeros, write_last_group_again
@@ -101,6 +102,8 @@ class Journal:
         self.last_term = 0
         self.commit_index = 0
         self.suspect_index = 0
+        self.is_marked = False
+        """Whether what lies before the mark that `open` was given was taken on trust."""
         self._salt = salt
         self._disk = disk
         self._spare = spare
@@ -126,12 +129,14 @@ class Journal:
         keep_damaged: bool = False,
         segments_expected: int = 0,
         lock: DirectoryLock | None = None,
+        mark: Mark | None = None,
     ) -> Self:
         """Open or make the journal of a node of `cluster` (16 bytes), and recover it; see `recovered`.
 
         With `keep_damaged`, damage makes it suspect instead of being raised: it holds what is whole before the
         damage. Fewer segments than `segments_expected` are damage too. A `lock` that is given is the journal's from
-        then on, and let go with it; without one, the journal takes its own.
+        then on, and let go with it; without one, the journal takes its own. With a `mark` that the journal holds,
+        what lies before it is not read: see `is_marked`.
         `salt(n)` gives n random bytes. Raises RunningError if another process has it open, JournalError
         if the directory cannot be used or belongs to another cluster or a newer format, DiskFullError
         if there is no room for a first segment, CorruptJournalError if durable entries are damaged.
@@ -142,7 +147,7 @@ class Journal:
         journal = cls(path, cluster, salt, spare, disk)
         try:
             journal._lock = lock or DirectoryLock.take(path, disk=disk)
-            journal._recover(segments_expected, keep_damaged=keep_damaged)
+            journal._recover(segments_expected, mark, keep_damaged=keep_damaged)
         except OSError as error:
             journal.close()
             journal._raise_unopened(error)
@@ -156,6 +161,12 @@ class Journal:
         """The number of the segment that takes groups."""
         assert self._segment is not None, "an open journal has a segment"
         return self._segment.header.number
+
+    @property
+    def segment_first_index(self) -> int:
+        """Index of the first entry of that segment, also when it is still to come."""
+        assert self._segment is not None, "an open journal has a segment"
+        return self._segment.header.first_index
 
     @property
     def suspect(self) -> bool:
@@ -257,6 +268,12 @@ class Journal:
         """Whether the last attempt to make the next segment failed; `prepare` makes another."""
         return self._spare.failed
 
+    def uncache(self, number: int) -> None:
+        """A log is written far more than read: this segment must not take memory of the host any more."""
+        if number > 0:
+            with contextlib.suppress(OSError):  # only advice
+                self._disk.uncache(self.directory / segment_name(number))
+
     def clear_suspect(self) -> None:
         """The caller vouches that the log again covers all that this node may have acknowledged.
 
@@ -288,12 +305,15 @@ class Journal:
 
     # --- recovery --------------------------------------------------------------------------------
 
-    def _recover(self, segments_expected: int, *, keep_damaged: bool) -> None:
+    def _recover(self, segments_expected: int, mark: Mark | None, *, keep_damaged: bool) -> None:
         self.suspect_index = read_suspicion(self._disk, self.directory)
         try:
             headers = self._read_headers(segments_expected)
-            recovery = recover(headers, self._load) if headers else None
+            is_marked = mark is not None and is_held(mark, self._disk, self.directory, headers)
+            first_number = mark.segment if mark is not None and is_marked else 1
+            recovery = recover(headers, self._load, first_number=first_number) if headers else None
             self._remove_unfinished()
+            self.is_marked = is_marked
             if recovery is not None:
                 self._take_over(recovery, keep_damaged=keep_damaged)
             else:
@@ -343,6 +363,7 @@ class Journal:
         found = salvage(numbers, self._read_own_header, self._load)
         is_end_gone = max(numbers, default=0) < segments_expected
         self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
+        self.is_marked = False
         self._remove_unfinished()
         for name in reversed(found.aside):  # the last one first: at no moment is one missing before others
             self._aside.move(name)
@@ -405,18 +426,12 @@ class Journal:
             self._fail(f"making {header.name} failed", error)
         if self._segment is not None:
             self._segment.close()
-        self._uncache(header.number - CACHED_SEGMENTS)
+        self.uncache(header.number - CACHED_SEGMENTS)
         self._segment = segment
         self._extent = Extent(header)
         self._catalog.add(self._extent)
         self._is_tail_kept = False
         self._ask_at = header.segment_bytes // 8
-
-    def _uncache(self, number: int) -> None:
-        """A log is written far more than read: it must not take all memory of the host as it grows."""
-        if number > 0:
-            with contextlib.suppress(OSError):  # only advice
-                self._disk.uncache(self.directory / segment_name(number))
 
     def _blank_segment(self, first_index: int, span_bytes: int, commit_index: int) -> tuple[SegmentHeader, int, Path]:
         previous = self._segment

@@ -77,22 +77,25 @@ def recover(
     headers: Sequence[SegmentHeader],
     load: Callable[[SegmentHeader], bytes],
     extents: list[Extent] | None = None,
+    *,
+    first_number: int = 1,
 ) -> Recovery:
     """Judge a journal. `headers` are all its segments', in order; `load` gives one's whole file.
 
-    Raises CorruptJournalError, which names the segment, the offset and the entries; `extents` then holds
-    what comes before the damage.
+    Segments before `first_number` are taken by their headers, unread. Raises CorruptJournalError, which names
+    the segment, the offset and the entries; `extents` then holds what comes before the damage.
     """
     assert headers, "a journal has at least one segment"
+    assert first_number <= headers[-1].number, f"{first_number} is behind {headers[-1].name}"
     extents = [] if extents is None else extents
     for header, following in zip_longest(headers, headers[1:]):
+        extent = Extent(header)
+        if header.number < first_number:
+            extents.append(extent)
+            continue
         data = load(header)
         stop = following.previous_end if following else header.segment_bytes
-        if len(data) < stop:
-            raise CorruptJournalError(
-                f"{header.name} offset {len(data)}: the file ends here, {stop} bytes are expected; {REPAIR}"
-            )
-        extent = Extent(header)
+        _check_length(data, header, stop)
         extents.append(extent)
         for group in valid_groups(data, extent, stop):
             extent.note(group)
@@ -101,6 +104,15 @@ def recover(
         else:
             tail = judge_tail(data, extent)
     return Recovery(extents, tail)
+
+
+def check_sealed(header: SegmentHeader, following: SegmentHeader, data: bytes) -> None:
+    """A segment that another one follows has to be whole. Raises CorruptJournalError, which names the place."""
+    extent = Extent(header)
+    _check_length(data, header, following.previous_end)
+    for group in valid_groups(data, extent, following.previous_end):
+        extent.note(group)
+    _check_sealed(data, extent, following)
 
 
 def check_headers(
@@ -169,6 +181,13 @@ def judge_tail(data: bytes, extent: Extent) -> Tail:
     if count_blank_sectors(data, offset, group.end) > group.sparse_sectors:
         return Tail(Ending.TORN, offset, dirty_end)
     return Tail(Ending.SUSPECT, offset, dirty_end, (group.first_index, group.last_index))
+
+
+def _check_length(data: bytes, header: SegmentHeader, stop: int) -> None:
+    if len(data) < stop:
+        raise CorruptJournalError(
+            f"{header.name} offset {len(data)}: the file ends here, {stop} bytes are expected; {REPAIR}"
+        )
 
 
 def _check_sealed(data: bytes, extent: Extent, following: SegmentHeader) -> None:

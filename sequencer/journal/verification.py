@@ -14,8 +14,9 @@ from sequencer.errors import CorruptJournalError, EnvelopeError, JournalError
 from sequencer.journal.catalog import Catalog
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
-from sequencer.journal.loading import read_headers, read_segment
-from sequencer.journal.recovery import Ending, Recovery, recover
+from sequencer.journal.format import segment_name
+from sequencer.journal.loading import read_header, read_headers, read_segment
+from sequencer.journal.recovery import Ending, Recovery, check_sealed, recover
 from sequencer.journal.suspicion import read_suspicion
 
 _READ_BYTES: Final = 1 << 20
@@ -67,6 +68,16 @@ def verify(directory: Path | str, cluster: bytes | None = None, *, disk: Disk = 
         raise JournalError(f"cannot read the journal in {path}: {error}") from error
     found = replace(_count(path, extents), suspect=is_suspect, last_digest=last_digest)
     return _judge(found, recovery)
+
+
+def verify_segment(directory: Path, number: int, *, disk: Disk = LOCAL_DISK) -> None:
+    """Read a segment that another one follows, to the last byte that was written.
+
+    Raises CorruptJournalError, which names the place, JournalError where another cluster's or version's is there,
+    and OSError.
+    """
+    header, following = (read_header(disk, directory / segment_name(each)) for each in (number, number + 1))
+    check_sealed(header, following, read_segment(disk, directory, header))
 
 
 def _count(path: Path, extents: list[Extent]) -> Report:

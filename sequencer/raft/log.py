@@ -6,10 +6,22 @@ Entries older than the cache are read from the journal by the shell, which passe
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from sequencer.envelope import NO_DIGEST, Entry, decode_entry
 from sequencer.members import Member, Members, members_in
 
 CACHE_BYTES_MAX = 64 << 20
+
+
+class LogState(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a log up to an entry without its entries.
+
+    `terms` are (first index, term), `members` (index of the entry that told them, the group), both in order.
+    """
+
+    terms: tuple[tuple[int, int], ...]
+    members: tuple[tuple[int, Members], ...]
 
 
 class Log:
@@ -41,6 +53,25 @@ class Log:
         for entry in entries:
             log.append(entry)
         return log
+
+    @classmethod
+    def resumed(cls, state: LogState, last: Entry, fetch: Callable[[int, int], list[bytes]]) -> "Log":
+        """A log of which `state` tells all up to `last`, and which goes on from there."""
+        (_founding, founders), *changes = state.members
+        log = cls(founders, fetch)
+        log._members += changes
+        log._starts, log._terms = [start for start, _term in state.terms], [term for _start, term in state.terms]
+        log._cache, log._cache_bytes, log._first_cached = {last.index: last}, len(last.data), last.index
+        log._end_with(last)
+        return log
+
+    def state_at(self, index: int) -> LogState:
+        """What a log that ends with the entry at `index` is resumed from."""
+        terms = zip(self._starts, self._terms, strict=True)
+        return LogState(
+            tuple((start, term) for start, term in terms if start <= index),
+            tuple((since, members) for since, members in self._members if since <= index),
+        )
 
     @property
     def last_term(self) -> int:
@@ -76,6 +107,10 @@ class Log:
         if not 0 < index <= self.last_index:
             return 0
         return self._terms[bisect_right(self._starts, index) - 1]
+
+    def digest_at(self, index: int) -> bytes:
+        """The digest of an entry that is there."""
+        return (self._cache.get(index) or decode_entry(self._fetch(index, 1)[0])).digest
 
     def first_of_term_at(self, index: int) -> int:
         """The first index of the term that the entry at `index` belongs to."""

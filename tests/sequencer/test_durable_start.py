@@ -1,87 +1,20 @@
 """A node on a disk: in which order it reads, writes and forgets."""
 
 import errno
-from pathlib import Path
 
 import pytest
 
-from sequencer.config import Config
-from sequencer.durable import DurableOrderer
 from sequencer.envelope import Entry
 from sequencer.errors import JournalError, RunningError
-from sequencer.journal import BallotBox, Journal
-from sequencer.raft import Append, Appended, Message
-from tests.models.entries import CLUSTER, chain, dense
+from sequencer.journal import Journal
+from tests.models.entries import chain, dense
 from tests.models.faulty_disk import FaultyDisk
-
-NODE = """
-[[nodes]]
-name = "{name}"
-ingress = "inproc://{name}.in"
-publisher = "inproc://{name}.pub"
-replayer = "inproc://{name}.log"
-peer = "inproc://{name}.peer"
-disk = "{disk}"
-"""
-DISKS = {name: name.encode() * 16 for name in "abc"}
-TOML = (
-    f'[venue]\ncluster = "{CLUSTER.hex()}"\n[channels]\n"gateway.*" = [1]\n'
-    "[journal]\nsegment_bytes = 65536\nreserve_bytes = 1024\n"
-)
-CONFIG = Config.parse(
-    TOML + "".join(NODE.format(name=name, disk=disk.hex()) for name, disk in DISKS.items()), Path("/sim")
-)
-HOME = CONFIG.journal_directory("b")
-
-
-class Wire:
-    """Keeps what is said, each with whether the node was suspect by its disk at that moment."""
-
-    def __init__(self, disk: FaultyDisk) -> None:
-        self.said: list[tuple[Message, bool]] = []
-        self._disk = disk
-
-    def send(self, _peer: str, message: Message) -> None:
-        self.said.append((message, HOME / "suspect" in self._disk.durable().files()))
-
-    def publish(self, entry: Entry) -> None:
-        del entry
-
-    def wake(self) -> None:
-        pass
-
-    def answer_read(self, ticket: int, index: int) -> None:
-        del ticket, index
-
-    @property
-    def answers(self) -> list[tuple[bool, bool]]:
-        """Of each acknowledgement: whether it vouches, and whether the disk said that the node was suspect."""
-        return [(message.vouches, suspect) for message, suspect in self.said if isinstance(message, Appended)]
-
-
-class Clocks:
-    """Clocks that are set by hand."""
-
-    now_ms = 1000
-
-    def monotonic_ns(self) -> int:
-        return self.now_ms * 1_000_000
-
-    def wall_ns(self) -> int:
-        return self.monotonic_ns()
-
-
-def started(disk: FaultyDisk) -> tuple[DurableOrderer, Wire, Clocks]:
-    """The node b."""
-    wire, clocks = Wire(disk), Clocks()
-    node = DurableOrderer.open(CONFIG, "b", wire, clocks, disk=disk, random=lambda size_bytes: DISKS["b"][:size_bytes])
-    return node, wire, clocks
+from tests.models.follower import HOME, append, blank, started
 
 
 def damaged() -> tuple[FaultyDisk, list[Entry]]:
     """The disk of b, whose third and last entry no longer reads, and what the leader holds."""
-    disk = FaultyDisk()
-    BallotBox.create(HOME, "b", CLUSTER, salt=lambda _size: DISKS["b"], disk=disk).close()
+    disk = blank()
     node, _wire, _clocks = started(disk)
     entries = chain([dense(100, 1), dense(100, 2), dense(100, 3), dense(100, 4)])
     for place in range(3):
@@ -90,12 +23,6 @@ def damaged() -> tuple[FaultyDisk, list[Entry]]:
     node.close()
     disk.damage(HOME / "00000001.seg", 3 * 512 + 200, b"\xff\xff")
     return disk.durable(), entries
-
-
-def append(entries: list[Entry], commit_index: int = 0) -> Append:
-    """What the leader sends."""
-    before = entries[0].index - 1
-    return Append(1, "a", before, 1 if before else 0, commit_index, 0, True, [entry.data for entry in entries])
 
 
 def test_a_node_vouches_only_once_it_has_durably_forgotten_its_suspicion():

@@ -61,7 +61,12 @@ def run(seeds: range, jobs: int, *, first: bool, as_json: bool) -> int:
             runs += 1
             virtual_ns += outcome.virtual_ns
             counts.update(outcome.faults)
-            counts.update(entries=outcome.entries, acknowledged=outcome.acknowledged, events=outcome.events)
+            counts.update(
+                entries=outcome.entries,
+                acknowledged=outcome.acknowledged,
+                events=outcome.events,
+                resumed=outcome.resumed,
+            )
             progress.update(task, completed=runs, description=f"simulating, {virtual_ns / 3.6e12:.1f} virtual hours")
             if outcome.failure:
                 failed.append(outcome)

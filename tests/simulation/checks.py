@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry, verify
 from sequencer.members import SEQUENCER, members_in
+from sequencer.raft import Log
+from sequencer.sessions import Sessions
 
 MS = 1_000_000
 CLOCK_BOUND_NS = 20_000 * MS
@@ -41,6 +43,8 @@ class Checks:
     acknowledged_index: int = 0
     """The highest index at which a sender has seen a batch of its own."""
     acknowledged: int = 0
+    resumed: int = 0
+    """How often a node started from a snapshot."""
     voters: tuple[str, ...] = ()
     """As the published log tells."""
     _floors: dict[tuple[str, int, bytes], int] = field(default_factory=dict)
@@ -57,6 +61,17 @@ class Checks:
         """A leader gives an entry its time."""
         off_ns = abs(entry.time_ns - now_ns)
         require(off_ns <= CLOCK_BOUND_NS, f"{name} stamps entry {entry.index} {off_ns / MS:.0f} ms from true time")
+
+    def resumes(self, name: str, read: tuple[Log, Sessions], resumed: tuple[Log, Sessions]) -> None:
+        """A node starts from a snapshot: what it goes by is what the whole log tells."""
+        self.resumed += 1
+        told = [
+            (log.last_index, log.last_digest, log.next_sequence, log.last_time_ns, log.state_at(log.last_index))
+            for log, _sessions in (read, resumed)
+        ]
+        require(told[0] == told[1], f"{name} resumes with {told[1]}, its log says {told[0]}")
+        tables = [sessions.committed_state() for _log, sessions in (read, resumed)]
+        require(tables[0] == tables[1], f"{name} resumes with {tables[1]}, its log says {tables[0]}")
 
     def publishes(self, name: str, entry: Entry) -> None:
         """A node publishes an entry."""

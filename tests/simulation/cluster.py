@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from sequencer.config import Config
 from sequencer.durable import read_all
 from sequencer.journal import BallotBox, Journal, verify
@@ -28,6 +30,8 @@ QUIET_NS = 12_000 * MS
 SLICE_NS = 100 * MS
 HEALED = ("loss", "repeat", "reorder", "cut", "isolate", "pause", "crash", "full", "slow", "clock", "bad_sync")
 
+SEGMENT_BYTES = (64 << 10, 12 << 10)
+"""Small ones are often begun, and so snapshots are often taken."""
 _TOML = """
 [venue]
 cluster = "{cluster}"
@@ -83,6 +87,7 @@ class Outcome:
     events: int = 0
     entries: int = 0
     acknowledged: int = 0
+    resumed: int = 0
     trace: str = ""
     faults: dict[str, int] = field(default_factory=dict)
     fault_numbers: int = 0
@@ -104,7 +109,7 @@ class Cluster:
         self.victims = [names[self._chance.below(len(names))] for _ in range((plan.nodes - 1) // 2)]
         """Hosts whose disks may rot or be lost: never as many as would take a majority along."""
         spare = [] if plan.nodes == 1 else ["x"]
-        config, disks = _configured(names, spare)
+        config, disks = _configured(names, spare, Chance(plan.seed, "segments").pick(SEGMENT_BYTES))
         self.hosts = {name: Host(self.world, self.network, self.checks, config, name) for name in (*names, *spare)}
         for name, host in self.hosts.items():
             host.disk = disks.get(name, host.disk)
@@ -274,7 +279,7 @@ class Cluster:
             require(report.is_sound, f"the journal of {member.name}: {report.problem}")
 
 
-def _configured(names: list[str], spare: list[str]) -> tuple[Config, dict[str, FaultyDisk]]:
+def _configured(names: list[str], spare: list[str], segment_bytes: int) -> tuple[Config, dict[str, FaultyDisk]]:
     """A configuration whose founders' disks are made."""
     disks = {}
     text = _TOML.format(cluster=CLUSTER)
@@ -283,7 +288,8 @@ def _configured(names: list[str], spare: list[str]) -> tuple[Config, dict[str, F
         if name not in spare:
             disks[name], identity = _founding_disk(name)
             text += f'disk = "{identity.hex()}"\n'
-    return Config.parse(text, Path("/sim")), disks
+    config = Config.parse(text, Path("/sim"))
+    return replace(config, journal=replace(config.journal, segment_bytes=segment_bytes)), disks
 
 
 def _founding_disk(name: str) -> tuple[FaultyDisk, bytes]:
@@ -299,7 +305,9 @@ def _holds(host: Host, entry: object) -> bool:
     disk = host.disk.durable()
     if not any(name.endswith(".seg") for name in disk.names(host.directory)):
         return False
-    journal = Journal.open(host.directory, bytes.fromhex(CLUSTER), segment_bytes=65536, disk=disk, keep_damaged=True)
+    journal = Journal.open(
+        host.directory, bytes.fromhex(CLUSTER), segment_bytes=SEGMENT_BYTES[0], disk=disk, keep_damaged=True
+    )
     return journal.last_index >= entry.index and journal.read(entry.index, 1)[0] == entry.data
 
 
@@ -314,5 +322,6 @@ def simulate(plan: Plan, *, tell: bool = False) -> Outcome:
     world = cluster.world
     outcome.virtual_ns, outcome.events, outcome.trace = world.now_ns, world.events, world.trace
     outcome.entries, outcome.acknowledged = len(cluster.checks.log), cluster.checks.acknowledged
+    outcome.resumed = cluster.checks.resumed
     outcome.faults, outcome.fault_numbers = cluster.faults, cluster.drawn
     return outcome

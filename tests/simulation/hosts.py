@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sequencer.config import Config
-from sequencer.durable import DurableOrderer
+from sequencer.durable import DurableOrderer, read_all
 from sequencer.envelope import BATCH_MAGIC, Entry, encode_heartbeat
 from sequencer.errors import ConfigError, CorruptJournalError, DivergedLogError, IslandError, JournalError
 from sequencer.protocol import ANSWERS, ENCODER, QUESTIONS, Answer, AskPosition
-from sequencer.raft import Event, Message, Role
+from sequencer.raft import Event, Log, Message, Role
 from sequencer.raft.messages import pack, unpack
 from sequencer.replayer import CommittedLog
+from sequencer.sessions import Sessions
 from tests.models.faulty_disk import Crashed, Deferred, FaultyDisk
 from tests.simulation.checks import Checks, ViolationError
 from tests.simulation.network import Network
@@ -111,8 +112,22 @@ class Host:
         except Crashed:
             self.go_down()
             return
+        if self.node.journal.is_marked:
+            self._check_resumed(self.node)
         self._world.note(self.name, "starts at", self.node.journal.last_index, "suspect" * self.node.journal.suspect)
         self._plan_turn(self._world.now_ns)
+
+    def _check_resumed(self, node: DurableOrderer) -> None:
+        """What a snapshot tells is what the log says."""
+        log, sessions = Log(self._config.founders), Sessions()
+        try:
+            for entry in read_all(node.journal):
+                log.append(entry)
+                sessions.append(entry.index, entry.batches())
+        except CorruptJournalError:
+            return  # what was taken on trust has rotted meanwhile
+        sessions.commit(node.raft.commit_index)
+        self._checks.resumes(self.name, (log, sessions), (node.raft.log, node.orderer.sessions))
 
     def go_down(self, *, process_only: bool = False) -> None:
         """The host loses power, or only the process ends; what the disk then holds is left to chance, or all of it."""
