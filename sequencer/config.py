@@ -60,9 +60,13 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[journal]`: sizes in bytes. Below `reserve_bytes` of room, only control and `reserve_channels` are served."""
+    """`[journal]`: sizes in bytes. Below `reserve_bytes` of room, only control and `reserve_channels` are served.
+
+    The latest `plain_segments` are kept as they were written, older ones are compressed; with 0, none is.
+    """
 
     segment_bytes: int = 64 << 20
+    plain_segments: int = 4
     reserve_bytes: int = 8 << 20
     reserve_channels: tuple[int, ...] = ()
 
@@ -297,6 +301,8 @@ def _number_problem(file: _File) -> str:
         return f"journal.segment_bytes: expected at least {64 << 10}, got {journal.segment_bytes}"
     if not 0 <= journal.reserve_bytes < journal.segment_bytes:
         return f"journal.reserve_bytes: expected 0 to segment_bytes, got {journal.reserve_bytes}"
+    if journal.plain_segments < 0:
+        return f"journal.plain_segments: expected 0 (compress none) or more, got {journal.plain_segments}"
     if not 0 < timing.heartbeat_ms * 2 <= timing.election_ms:
         return f"timing.election_ms: expected at least twice heartbeat_ms, got {timing.election_ms}"
     if timing.publisher_heartbeat_ms <= 0:

@@ -34,7 +34,7 @@ from sequencer.protocol import Answer
 from sequencer.raft import Cleared, Duties, Event, Log, Message, Persisted, Raft, Timing
 from sequencer.sessions import Sessions
 from sequencer.snapshot import NodeSnapshot, read_snapshot
-from sequencer.upkeep import Upkeep
+from sequencer.upkeep import Pace, Upkeep
 from sequencer.writing import ASIDE_BYTES, RETRY_MS, Writer
 
 REPLAY_BYTES = 4 << 20
@@ -110,6 +110,7 @@ class DurableOrderer:
         disk: Disk = LOCAL_DISK,
         random: Callable[[int], bytes] = os.urandom,
         aside_bytes: int = ASIDE_BYTES,
+        pace: Pace | None = None,
     ) -> "DurableOrderer":
         """The node `name` with what its directory holds; an empty one is made. Raises JournalError, ConfigError."""
         directory = config.journal_directory(name)
@@ -139,7 +140,13 @@ class DurableOrderer:
                 _refuse_suspect(journal, name)
             box.note_segments(journal.segment_number)
             seed = int.from_bytes(random(8), "little")
-            upkeep = Upkeep(journal, disk, snapshot.segment if snapshot and journal.is_marked else 0)
+            upkeep = Upkeep(
+                journal,
+                disk,
+                snapshot_segment=snapshot.segment if snapshot and journal.is_marked else 0,
+                plain_segments=config.journal.plain_segments,
+                pace=pace,
+            )
             orderer = _recover(config, name, journal, box, seed, clocks, snapshot, upkeep)
         except BaseException:
             journal.close()

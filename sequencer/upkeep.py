@@ -1,6 +1,7 @@
 """What a node does for its files while it runs: one piece at a time, beside the loop.
 
     a segment was begun, all before it is committed   --> snapshot     a start reads only what follows it
+    there are more plain segments than are kept       --> archive      the oldest of them, compressed
     now and then, the next of the older segments      --> scrub        rot is found before it is needed
 
 Rules:
@@ -12,26 +13,46 @@ Rules:
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Final
 
 from sequencer.errors import CorruptJournalError, JournalError
-from sequencer.journal import Disk, Journal, verify_segment
+from sequencer.journal import Disk, Journal, archive_segment, verify_segment
+from sequencer.journal.format import segment_name
 from sequencer.journal.journal import CACHED_SEGMENTS
 from sequencer.ordering import Orderer
 from sequencer.snapshot import NodeSnapshot, forget_snapshot, take_snapshot, write_snapshot
 
-SCRUB_MS: Final = 10_000
-FIRST_SCRUB_MS: Final = 1_000
-"""Until all that a start took on trust has been read."""
 RETRY_MS: Final = 60_000
 
 
-class Upkeep:
-    """Of one node's directory. `snapshot_segment` is that of the snapshot that is there, 0 for none."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The least time from one piece of work of a kind to the next, in ms."""
 
-    def __init__(self, journal: Journal, disk: Disk, snapshot_segment: int) -> None:
+    archive_ms: int = 5_000
+    scrub_ms: int = 10_000
+    first_scrub_ms: int = 1_000
+    """Until all that a start took on trust has been read."""
+
+
+class Upkeep:
+    """Of one node's directory. `snapshot_segment` is that of the snapshot that is there, 0 for none.
+
+    The latest `plain_segments` are not compressed; with 0, none is.
+    """
+
+    def __init__(
+        self, journal: Journal, disk: Disk, *, snapshot_segment: int, plain_segments: int, pace: Pace | None = None
+    ) -> None:
         self.scrubbed = 0
         """How many segments were read again."""
+        self.archived = 0
+        """How many were compressed."""
+        self._pace = pace or Pace()
+        self._plain_segments = plain_segments
+        self._archived_up_to = 0
+        self._archive_ms = 0
         self._journal = journal
         self._disk = disk
         self._snapshot_segment = snapshot_segment
@@ -52,6 +73,8 @@ class Upkeep:
             return
         if self._is_snapshot_due(orderer):
             self._begin_snapshot(orderer)
+        elif now_ms >= self._archive_ms and self._archivable > self._archived_up_to:
+            self._begin_archive(now_ms)
         elif now_ms >= self._scrub_ms:
             self._begin_scrub(now_ms)
 
@@ -82,16 +105,38 @@ class Upkeep:
 
     def _is_snapshot_due(self, orderer: Orderer) -> bool:
         begun = self._journal.segment_number > max(1, self._snapshot_segment)
-        return begun and orderer.raft.published_index >= self._journal.segment_first_index - 1
+        return begun and orderer.raft.published_index >= max(1, self._journal.segment_first_index - 1)
 
     def _begin_snapshot(self, orderer: Orderer) -> None:
         segment = self._journal.segment_number
         snapshot = take_snapshot(orderer.raft.log, orderer.sessions, segment, orderer.raft.published_index)
         self._begin(lambda: self._write(snapshot))
 
+    @property
+    def _archivable(self) -> int:
+        """The number of the last segment that may be compressed."""
+        return self._journal.segment_number - self._plain_segments if self._plain_segments else 0
+
+    def _begin_archive(self, now_ms: int) -> None:
+        self._archive_ms = now_ms + self._pace.archive_ms
+        last_number = self._archivable
+        self._begin(lambda: self._archive(last_number))
+
+    def _archive(self, last_number: int) -> None:
+        """Compress the oldest that is not, once it has been found whole."""
+        names = set(self._disk.names(self._journal.directory))
+        plain = (number for number in range(self._archived_up_to + 1, last_number + 1) if segment_name(number) in names)
+        number = next(plain, None)
+        if number is not None:
+            end = verify_segment(self._journal.directory, number, disk=self._disk)
+            archive_segment(self._disk, self._journal.directory, number, end)
+            self.archived += 1
+            self._journal.uncache(number)
+        self._archived_up_to = last_number if number is None else number
+
     def _begin_scrub(self, now_ms: int) -> None:
         number, behind = self._next_number, self._journal.segment_number
-        self._scrub_ms = now_ms + (FIRST_SCRUB_MS if number < self._unread_before else SCRUB_MS)
+        self._scrub_ms = now_ms + (self._pace.first_scrub_ms if number < self._unread_before else self._pace.scrub_ms)
         if number >= behind:
             self._next_number, self._unread_before = 1, 0
             return

@@ -15,6 +15,7 @@ from typing import Final
 
 from sequencer import envelope
 from sequencer.errors import CorruptJournalError
+from sequencer.journal.archive import StoredSegment, open_segment
 from sequencer.journal.disk import Disk
 from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
@@ -30,11 +31,10 @@ _AHEAD_BYTES_MAX: Final = 1 << 20
 
 
 class Window:
-    """Reads small ranges of a file by larger ones, going forward."""
+    """Reads small ranges of a segment by larger ones, going forward."""
 
-    def __init__(self, disk: Disk, fd: int, ahead_bytes: int = _AHEAD_BYTES) -> None:
-        self._disk = disk
-        self._fd = fd
+    def __init__(self, segment: StoredSegment, ahead_bytes: int = _AHEAD_BYTES) -> None:
+        self._segment = segment
         self._ahead_bytes = ahead_bytes
         self._start = 0
         self._view = memoryview(b"")
@@ -43,7 +43,7 @@ class Window:
         """So many bytes from an offset; fewer where the file ends."""
         begin = offset - self._start
         if begin < 0 or begin + size_bytes > len(self._view):
-            self._view = memoryview(self._disk.pread(self._fd, max(size_bytes, self._ahead_bytes), offset))
+            self._view = memoryview(self._segment.pread(max(size_bytes, self._ahead_bytes), offset))
             self._start = offset
             begin = 0
         return self._view[begin : begin + size_bytes]
@@ -110,11 +110,11 @@ class Catalog:
             limit = min(last_index, above.header.first_index - 1) if above else last_index
             if first_index > limit:
                 return
-            fd = self._disk.open(self._directory / extent.header.name)
+            segment = open_segment(self._disk, self._directory, extent.header.number)
             try:
-                yield from _segment_entries(Window(self._disk, fd, ahead_bytes), extent, first_index, limit)
+                yield from _segment_entries(Window(segment, ahead_bytes), extent, first_index, limit)
             finally:
-                self._disk.close(fd)
+                segment.close()
             first_index = limit + 1
 
 

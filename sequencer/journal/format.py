@@ -141,13 +141,18 @@ def segment_name(number: int) -> str:
     return f"{number:08d}.seg"
 
 
+def archive_name(number: int) -> str:
+    """`00000001.arc` for 1."""
+    return f"{number:08d}.arc"
+
+
 def segment_number(name: str) -> int | None:
-    """1 for `00000001.seg`; None for the name of anything else, which is left alone."""
-    stem = name.removesuffix(".seg")
+    """1 for `00000001.seg` or `00000001.arc`; None for the name of anything else, which is left alone."""
+    stem = name.removesuffix(".seg").removesuffix(".arc")
     if not (stem.isascii() and stem.isdigit()):
         return None
     number = int(stem)
-    return number if number > 0 and name == segment_name(number) else None
+    return number if number > 0 and name in (segment_name(number), archive_name(number)) else None
 
 
 def round_to_sectors(size_bytes: int) -> int:

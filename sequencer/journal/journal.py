@@ -25,12 +25,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from sequencer import envelope
 from sequencer.errors import CorruptJournalError, DiskFullError, EnvelopeError, JournalError
+from sequencer.journal.archive import restore_segment
 from sequencer.journal.aside import Aside
 from sequencer.journal.catalog import Catalog
 from sequencer.journal.disk import LOCAL_DISK, Disk
@@ -42,16 +43,17 @@ from sequencer.journal.format import (
     SECTOR_BYTES,
     GroupHeader,
     SegmentHeader,
+    archive_name,
     count_sparse_sectors,
     group_span_bytes,
     headers_crc,
     round_to_sectors,
     segment_name,
-    segment_number,
 )
-from sequencer.journal.loading import read_header, read_headers, read_segment
+from sequencer.journal.loading import read_header, read_headers, read_segment, segment_numbers
 from sequencer.journal.lock import DirectoryLock
 from sequencer.journal.mark import Mark, is_held
+from sequencer.journal.recovered import Recovered, describe
 from sequencer.journal.recovery import Ending, Recovery, check_cluster, recover
 from sequencer.journal.salvage import salvage
 from sequencer.journal.segment import SegmentWriter, fill_with_zeros, write_last_group_again
@@ -65,24 +67,6 @@ LARGE_GROUP_BYTES: Final = 128 << 10
 """Groups of this mean size and more are written faster where no zeros were written before."""
 _READ_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What `open` found.
-
-    `last_digest` is the last entry's (zeros where there is none). `torn_bytes` were cut: they were
-    never acknowledged. `suspect_indexes` are the first and the last entry of a group that was whole but
-    wrong, where known. `notes` say in words what was done.
-    """
-
-    last_index: int = 0
-    last_term: int = 0
-    last_digest: bytes = envelope.NO_DIGEST
-    torn_bytes: int = 0
-    suspect: bool = False
-    suspect_indexes: tuple[int, int] | None = None
-    notes: tuple[str, ...] = ()
 
 
 class Journal:
@@ -271,8 +255,9 @@ class Journal:
     def uncache(self, number: int) -> None:
         """A log is written far more than read: this segment must not take memory of the host any more."""
         if number > 0:
-            with contextlib.suppress(OSError):  # only advice
-                self._disk.uncache(self.directory / segment_name(number))
+            for name in (segment_name(number), archive_name(number)):
+                with contextlib.suppress(OSError):  # only advice, and one of the two is not there
+                    self._disk.uncache(self.directory / name)
 
     def clear_suspect(self) -> None:
         """The caller vouches that the log again covers all that this node may have acknowledged.
@@ -331,9 +316,9 @@ class Journal:
             raise CorruptJournalError(f"{gone} is gone from {self.directory}, which had made it; {REPAIR}")
         return headers
 
-    def _read_own_header(self, name: str) -> SegmentHeader:
-        header = read_header(self._disk, self.directory / name)
-        check_cluster(header, name, self.cluster)
+    def _read_own_header(self, number: int) -> SegmentHeader:
+        header = read_header(self._disk, self.directory, number)
+        check_cluster(header, segment_name(number), self.cluster)
         return header
 
     def _load(self, header: SegmentHeader) -> bytes:
@@ -359,22 +344,34 @@ class Journal:
 
     def _take_what_is_whole(self, damage: CorruptJournalError, segments_expected: int) -> None:
         """Keep what comes before the damage; first of all, never forget that there was more."""
-        numbers = sorted(filter(None, map(segment_number, self._disk.names(self.directory))))
+        numbers = segment_numbers(self._disk, self.directory)
         found = salvage(numbers, self._read_own_header, self._load)
         is_end_gone = max(numbers, default=0) < segments_expected
         self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
         self.is_marked = False
         self._remove_unfinished()
-        for name in reversed(found.aside):  # the last one first: at no moment is one missing before others
-            self._aside.move(name)
+        for number in reversed(found.aside):  # the last one first: at no moment is one missing before others
+            self._set_aside_segment(number)
         self._catalog = Catalog(self._disk, self.directory)
         for extent in found.extents:
             self._catalog.add(extent)
         if found.extents:
-            self._go_on_behind(found.extents[-1], found.extents[-1].end, keep_tail=True)
+            last = found.extents[-1]
+            if restore_segment(self._disk, self.directory, last.header, last.end):
+                self._aside.move(archive_name(last.header.number))
+            self._go_on_behind(last, last.end, keep_tail=True)
         else:
             self._open_segment(1, 0, 0)
-        self._describe(Recovered(notes=(str(damage), f"set aside: {', '.join(found.aside) or 'no segment'}")))
+        self._describe(
+            Recovered(notes=(str(damage), f"set aside: {', '.join(map(segment_name, found.aside)) or 'no segment'}"))
+        )
+
+    def _set_aside_segment(self, number: int) -> None:
+        """Plain or archived; both, where the one was about to be removed after the other was made."""
+        names = self._disk.names(self.directory)
+        for name in (archive_name(number), segment_name(number)):
+            if name in names:
+                self._aside.move(name)
 
     def _go_on_behind(self, extent: Extent, offset: int, *, keep_tail: bool) -> int:
         """Take the last segment for writing at an offset, with what it holds durable; return its file's number."""
@@ -499,19 +496,3 @@ class Journal:
             f"cannot open the journal in {self.directory}: {error.strerror or error}; "
             "check the directory, its owner and the disk"
         ) from error
-
-
-def describe(recovery: Recovery, *, is_tail_kept: bool) -> Recovered:
-    """What is to be told about the tail that recovery found."""
-    tail, extent = recovery.tail, recovery.extents[-1]
-    place = f"{extent.header.name} offset {tail.offset}"
-    if tail.ending is Ending.TORN and is_tail_kept:
-        return Recovered(notes=(f"{place}: {tail.dirty_bytes} bytes that are no group are kept, beside the damage",))
-    if tail.ending is Ending.TORN:
-        note = f"{place}: {tail.dirty_bytes} bytes of a group that was never acknowledged were cut"
-        return Recovered(torn_bytes=tail.dirty_bytes, notes=(note,))
-    if tail.ending is Ending.SUSPECT:
-        first_index, last_index = tail.indexes or (extent.next_index, "?")
-        note = f"{place}: entries {first_index} to {last_index} were written whole but are wrong; they are kept"
-        return Recovered(suspect_indexes=tail.indexes, notes=(note,))
-    return Recovered()

@@ -2,32 +2,38 @@
 
 from pathlib import Path
 
+from sequencer.journal.archive import open_segment
 from sequencer.journal.disk import Disk
-from sequencer.journal.format import SECTOR_BYTES, SegmentHeader, decode_segment_header, segment_number
+from sequencer.journal.format import SECTOR_BYTES, SegmentHeader, decode_segment_header, segment_name, segment_number
 from sequencer.journal.recovery import check_headers
 
 
-def read_header(disk: Disk, path: Path) -> SegmentHeader:
+def segment_numbers(disk: Disk, directory: Path) -> list[int]:
+    """Of all segments that are there, plain or archived, in order. Raises OSError."""
+    return sorted({number for name in disk.names(directory) if (number := segment_number(name)) is not None})
+
+
+def read_header(disk: Disk, directory: Path, number: int) -> SegmentHeader:
     """A segment's header. Raises JournalError, or OSError where the file cannot be read."""
-    fd = disk.open(path)
+    segment = open_segment(disk, directory, number)
     try:
-        return decode_segment_header(disk.pread(fd, SECTOR_BYTES, 0), path.name)
+        return decode_segment_header(segment.pread(SECTOR_BYTES, 0), segment_name(number))
     finally:
-        disk.close(fd)
+        segment.close()
 
 
 def read_headers(disk: Disk, directory: Path, cluster: bytes | None) -> list[SegmentHeader]:
     """The headers of all segments in order, checked against each other. Raises JournalError and OSError."""
-    names = [name for name in disk.names(directory) if segment_number(name) is not None]
-    headers = [read_header(disk, directory / name) for name in names]
-    check_headers(headers, names, cluster)
+    numbers = segment_numbers(disk, directory)
+    headers = [read_header(disk, directory, number) for number in numbers]
+    check_headers(headers, [segment_name(number) for number in numbers], cluster)
     return headers
 
 
 def read_segment(disk: Disk, directory: Path, header: SegmentHeader) -> bytes:
-    """A whole segment; fewer bytes where the file ends too early. Raises OSError."""
-    fd = disk.open(directory / header.name)
+    """A whole segment, of an archived one as far as its groups go; less where it ends too early. Raises OSError."""
+    segment = open_segment(disk, directory, header.number)
     try:
-        return disk.pread(fd, header.segment_bytes, 0)
+        return segment.pread(header.segment_bytes, 0)
     finally:
-        disk.close(fd)
+        segment.close()

@@ -11,6 +11,7 @@ that its writer may be in the middle of it. What was there once and no longer re
 from pathlib import Path
 
 from sequencer.errors import JournalError
+from sequencer.journal.archive import open_segment
 from sequencer.journal.catalog import Catalog, Window
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
@@ -79,13 +80,13 @@ class JournalReader:
             self._note_new_groups()
 
     def _note_new_segment(self) -> bool:
-        path = self._directory / segment_name(self._next_number)
+        number = self._next_number
         try:
-            header = read_header(self._disk, path)
+            header = read_header(self._disk, self._directory, number)
         except FileNotFoundError:
             return False
         self._cluster = self._cluster or header.cluster
-        check_headers([header], [path.name], self._cluster, first_number=self._next_number)
+        check_headers([header], [segment_name(number)], self._cluster, first_number=number)
         self._catalog.add(Extent(header))
         self._next_number += 1
         return True
@@ -94,12 +95,12 @@ class JournalReader:
         extent = self._catalog.tail
         if extent is None:
             return
-        fd = self._disk.open(self._directory / extent.header.name)
+        segment = open_segment(self._disk, self._directory, extent.header.number)
         try:
-            window = Window(self._disk, fd)
+            window = Window(segment)
             while group := window.group_header(extent.end, extent.seed):
                 if not extent.expects(group) or window.payload(group, extent.seed) is None:
                     return
                 extent.note(group)
         finally:
-            self._disk.close(fd)
+            segment.close()

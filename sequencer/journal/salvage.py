@@ -21,21 +21,20 @@ from sequencer.journal.format import (
     GroupHeader,
     SegmentHeader,
     decode_group_header,
-    segment_name,
 )
 from sequencer.journal.recovery import dirty_end_of, valid_groups
 from sequencer.journal.suspicion import UNKNOWN_INDEX
 
-LoadHeader = Callable[[str], SegmentHeader]
+LoadHeader = Callable[[int], SegmentHeader]
 Load = Callable[[SegmentHeader], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """Extents of the segments that are kept, names of those to be set aside, and what may have been acknowledged."""
+    """Extents of the segments that are kept, numbers of those to be set aside, and what may have been acknowledged."""
 
     extents: list[Extent]
-    aside: list[str]
+    aside: list[int]
     suspect_index: int
 
 
@@ -46,13 +45,13 @@ def salvage(numbers: Sequence[int], load_header: LoadHeader, load: Load) -> Salv
     """
     headers = {number: _header(number, load_header) for number in numbers}
     extents = list(_whole(headers, load))
-    aside = [segment_name(number) for number in numbers if number > len(extents)]
+    aside = [number for number in numbers if number > len(extents)]
     return Salvage(extents, aside, _highest_index(headers, load))
 
 
 def _header(number: int, load_header: LoadHeader) -> SegmentHeader | None:
     try:
-        header = load_header(segment_name(number))
+        header = load_header(number)
     except CorruptJournalError:
         return None
     return header if header.number == number else None

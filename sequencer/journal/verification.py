@@ -14,7 +14,6 @@ from sequencer.errors import CorruptJournalError, EnvelopeError, JournalError
 from sequencer.journal.catalog import Catalog
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
-from sequencer.journal.format import segment_name
 from sequencer.journal.loading import read_header, read_headers, read_segment
 from sequencer.journal.recovery import Ending, Recovery, check_sealed, recover
 from sequencer.journal.suspicion import read_suspicion
@@ -70,14 +69,15 @@ def verify(directory: Path | str, cluster: bytes | None = None, *, disk: Disk = 
     return _judge(found, recovery)
 
 
-def verify_segment(directory: Path, number: int, *, disk: Disk = LOCAL_DISK) -> None:
-    """Read a segment that another one follows, to the last byte that was written.
+def verify_segment(directory: Path, number: int, *, disk: Disk = LOCAL_DISK) -> int:
+    """Read a segment that another one follows, to the last byte that was written; return where its groups end.
 
     Raises CorruptJournalError, which names the place, JournalError where another cluster's or version's is there,
     and OSError.
     """
-    header, following = (read_header(disk, directory / segment_name(each)) for each in (number, number + 1))
+    header, following = (read_header(disk, directory, each) for each in (number, number + 1))
     check_sealed(header, following, read_segment(disk, directory, header))
+    return following.previous_end
 
 
 def _count(path: Path, extents: list[Extent]) -> Report:

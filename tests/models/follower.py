@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import Entry
@@ -67,10 +69,11 @@ class Clocks:
         return self.monotonic_ns()
 
 
-def started(disk: FaultyDisk) -> tuple[DurableOrderer, Wire, Clocks]:
-    """The node b."""
+def started(disk: FaultyDisk, *, plain_segments: int = 0) -> tuple[DurableOrderer, Wire, Clocks]:
+    """The node b, which compresses all but the latest `plain_segments`, or none."""
+    config = replace(CONFIG, journal=replace(CONFIG.journal, plain_segments=plain_segments))
     wire, clocks = Wire(disk), Clocks()
-    node = DurableOrderer.open(CONFIG, "b", wire, clocks, disk=disk, random=lambda size_bytes: DISKS["b"][:size_bytes])
+    node = DurableOrderer.open(config, "b", wire, clocks, disk=disk, random=lambda size_bytes: DISKS["b"][:size_bytes])
     return node, wire, clocks
 
 

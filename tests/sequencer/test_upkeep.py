@@ -4,11 +4,12 @@ import errno
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from sequencer.durable import DurableOrderer, read_all
 from sequencer.envelope import Entry
 from sequencer.errors import CorruptJournalError
-from sequencer.journal.format import segment_name
+from sequencer.journal.format import archive_name, segment_name
 from sequencer.raft import Log
 from sequencer.sessions import Sessions
 from sequencer.snapshot import SNAPSHOT_NAME, read_snapshot, write_snapshot
@@ -176,3 +177,41 @@ def test_a_snapshot_that_finds_no_room_comes_later():
     feed(node, clocks, ENTRIES[8:9])
 
     assert read_snapshot(disk, HOME, CLUSTER).index == 8
+
+
+def test_where_nothing_is_committed_there_is_nothing_to_snapshot():
+    """Another leader replaces the first entry: a second segment begins where the first one did."""
+    node, _wire, _clocks = started(blank())
+    node.hear(append(ENTRIES[:1]))
+    node.turn()
+    node.hear(replace(append(chain([dense(50)], term=2)), term=2, leader="c"))
+    node.turn()
+    node.turn()
+
+    assert (node.journal.segment_number, node.raft.commit_index) == (2, 0)
+
+
+def test_what_is_old_is_compressed():
+    """All but the latest segments, the oldest first; the node and its next start read them as before."""
+    disk = fed()
+    node, _wire, clocks = started(disk, plain_segments=2)
+    assert_archived(disk, 0)
+    let_pass(node, clocks, seconds=4)
+    assert_archived(disk, 1)
+    let_pass(node, clocks, seconds=60)
+    assert_archived(disk, 2)
+    held = [entry.data for entry in read_all(node.journal)]
+    node.close()
+    disk = disk.durable()
+    disk.remove(HOME / SNAPSHOT_NAME)
+    node, _wire, _clocks = started(disk, plain_segments=2)
+
+    assert held == [entry.data for entry in ENTRIES]
+    assert [entry.data for entry in read_all(node.journal)] == held
+    assert_resumed(node)
+
+
+def assert_archived(disk: FaultyDisk, count: int) -> None:
+    """So many of the four segments are compressed, from the first on."""
+    names = [name for name in disk.names(HOME) if name.startswith("0")]
+    assert names == [archive_name(n) if n <= count else segment_name(n) for n in range(1, 5)]

@@ -18,6 +18,7 @@ from sequencer.raft import Event, Log, Message, Role
 from sequencer.raft.messages import pack, unpack
 from sequencer.replayer import CommittedLog
 from sequencer.sessions import Sessions
+from sequencer.upkeep import Pace
 from tests.models.faulty_disk import Crashed, Deferred, FaultyDisk
 from tests.simulation.checks import Checks, ViolationError
 from tests.simulation.network import Network
@@ -26,6 +27,7 @@ from tests.simulation.world import MS, Chance, World
 TURN_NS = 100_000
 BEAT_NS = 100 * MS
 INTAKE_MAX = 256
+PACE = Pace(archive_ms=100, scrub_ms=300, first_scrub_ms=50)
 ASIDE_BYTES = (0, 500, 1 << 20)
 """From which size on a node writes beside its loop; drawn at each start."""
 
@@ -99,6 +101,7 @@ class Host:
                 disk=self.disk,
                 random=self._chance.bytes,
                 aside_bytes=self._chance.pick(ASIDE_BYTES),
+                pace=PACE,
             )
             self._log = CommittedLog(self.directory, self._config.cluster, disk=self.disk)
         except (CorruptJournalError, ConfigError) as error:
