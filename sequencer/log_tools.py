@@ -82,7 +82,7 @@ def info(config: Config) -> list[dict[str, Any]]:
                 "entries": report.entries,
                 "last_index": report.last_index,
                 "commit_index": report.commit_index,
-                "snapshot_index": snapshot.index if snapshot else 0,
+                "snapshot": snapshot.index if snapshot else 0,
                 "last_digest": report.last_digest.hex()[:16],
             }
         )

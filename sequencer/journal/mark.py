@@ -35,6 +35,8 @@ def is_held(mark: Mark, disk: Disk, directory: Path, headers: Sequence[SegmentHe
     catalog = Catalog(disk, directory)
     for header in headers:
         catalog.add(Extent(header))
+    if catalog.tail is not None:
+        catalog.tail.seal(headers[-1].segment_bytes)  # how far it goes is not known yet
     try:
         return [decode_entry(data).digest for data in catalog.read(mark.index, mark.index, 0)] == [mark.digest]
     except (CorruptJournalError, EnvelopeError):

@@ -174,9 +174,13 @@ def test_a_snapshot_that_finds_no_room_comes_later():
     assert SNAPSHOT_NAME not in disk.names(HOME)
     disk.failing.clear()
     clocks.now_ms += RETRY_MS
-    feed(node, clocks, ENTRIES[8:9])
+    feed(node, clocks, ENTRIES[8:10])
+    node.close()
 
     assert read_snapshot(disk, HOME, CLUSTER).index == 8
+    node, _wire, _clocks = started(disk)
+    assert node.journal.is_marked
+    assert_resumed(node)
 
 
 def test_where_nothing_is_committed_there_is_nothing_to_snapshot():
