@@ -7,6 +7,8 @@
 Rules:
 - Duties are fulfilled in field order: nothing is said before what it promises is durable.
 - A large group is written beside the loop, which goes on meanwhile (see `writing`).
+- That something is committed is told to followers with the next append, or by itself when none has come for
+  NOTICE_NS: it wakes them when the next batch is on its way.
 - What finds no room on the disk waits, and promises nothing; everything else goes on meanwhile. A full node
   hands the lead over, and takes in only what is reserved for, until there is room again.
 - A directory's identity is drawn once. An empty one is another disk: it never votes under an old name.
@@ -31,13 +33,14 @@ from sequencer.journal import Ballot, BallotBox, DirectoryLock, Journal
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.ordering import Orderer
 from sequencer.protocol import Answer
-from sequencer.raft import Cleared, Duties, Event, Log, Message, Persisted, Raft, Timing
+from sequencer.raft import Append, Cleared, Duties, Event, Log, Message, Persisted, Raft, Timing
 from sequencer.sessions import Sessions
 from sequencer.snapshot import NodeSnapshot, read_snapshot
 from sequencer.upkeep import Pace, Upkeep
 from sequencer.writing import ASIDE_BYTES, RETRY_MS, Writer
 
 REPLAY_BYTES = 4 << 20
+NOTICE_NS = 1_000_000
 BEHIND_BYTES = 16 << 20
 """With so much waiting to be written, nothing more is taken in."""
 
@@ -94,6 +97,8 @@ class DurableOrderer:
         self._clocks = clocks
         self._writer = Writer(journal, disk, wake=wire.wake, aside_bytes=aside_bytes)
         self.upkeep = upkeep
+        self._notices: dict[str, Append] = {}
+        self._notices_due_ns = 0
         self._stalled_until_ms = 0
         self._look_again_ms = 0
         self._told_index = -1
@@ -193,12 +198,14 @@ class DurableOrderer:
         self.orderer.propose(now_ms, self._clocks.wall_ns(), self._clocks.monotonic_ns())
         self.orderer.step(now_ms)
         self._fulfil()
+        self._send_notices()
         if not self.is_full:
             self.upkeep.turn(now_ms, self.orderer)
 
     def wait_ms(self) -> int:
         """How long `turn` may be put off if nothing comes."""
-        return max(0, min(self.raft.wake_ms - self.now_ms, RETRY_MS))
+        soon_ms = 1 if self._notices else RETRY_MS
+        return max(0, min(self.raft.wake_ms - self.now_ms, soon_ms))
 
     def heartbeat(self) -> Heartbeat:
         """What subscribers are told of this node now and then. Call it at least every 100 ms."""
@@ -228,13 +235,16 @@ class DurableOrderer:
                 self._box.save(Ballot(term, voted_for or None))
             for peer, message in owed.appends:
                 self._wire.send(peer, message)
+                self._carry(peer, message)
             persisted = self._write(owed)
             for peer, message in owed.replies:
                 self._wire.send(peer, message)
             for entry in owed.committed:
                 self._wire.publish(entry)
-            for peer, message in owed.notices:
-                self._wire.send(peer, message)
+            if owed.notices:
+                if not self._notices:
+                    self._notices_due_ns = self._clocks.monotonic_ns() + NOTICE_NS
+                self._notices.update(owed.notices)
             for ticket, index in owed.reads:
                 self._wire.answer_read(ticket, index)
             cleared = owed.covered and self._forget_suspicion()
@@ -244,6 +254,18 @@ class DurableOrderer:
                 orderer.step(self.now_ms, Cleared())
             if not (persisted or cleared):
                 return
+
+    def _carry(self, peer: str, message: Message) -> None:
+        """An append tells what a notice that waits would have told."""
+        notice = self._notices.get(peer)
+        if notice is not None and isinstance(message, Append) and message.commit_index >= notice.commit_index:
+            del self._notices[peer]
+
+    def _send_notices(self) -> None:
+        if self._notices and self._clocks.monotonic_ns() >= self._notices_due_ns:
+            for peer, notice in self._notices.items():
+                self._wire.send(peer, notice)
+            self._notices.clear()
 
     def _forget_suspicion(self) -> bool:
         """Let the journal forget it durably; without room for that, later: the core goes on to ask for it."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from sequencer.envelope import Entry
-from sequencer.raft.messages import Message
+from sequencer.raft.messages import Append, Message
 
 
 class Duties(msgspec.Struct):
@@ -11,9 +11,10 @@ class Duties(msgspec.Struct):
 
     Persist before you speak: `replies` may promise what the ballot and the entries before them say.
     `appends` go out before the own write, so that followers write at the same time; `notices`, which tell
-    them what is committed, after it was published here. `reads` are tickets and the committed index that
-    answers them, or -1 where the lead was lost. `covered` says that the node need not be suspect any more: it is
-    until the shell has durably forgotten it and says so (Cleared); this is repeated as long as that takes.
+    them what is committed, after it was published here, and not at all where an append tells it first. `reads`
+    are tickets and the committed index that answers them, or -1 where the lead was lost. `covered` says that the
+    node need not be suspect any more: it is until the shell has durably forgotten it and says so (Cleared); this is
+    repeated as long as that takes.
     """
 
     ballot: tuple[int, str] | None = None
@@ -22,6 +23,6 @@ class Duties(msgspec.Struct):
     entries: list[Entry] = []
     replies: list[tuple[str, Message]] = []
     committed: list[Entry] = []
-    notices: list[tuple[str, Message]] = []
+    notices: list[tuple[str, Append]] = []
     reads: list[tuple[int, int]] = []
     covered: bool = False
