@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from sequencer.errors import ConfigError, CorruptJournalError, JournalError
-from sequencer.journal.disk import LOCAL_DISK, Disk, write_whole
+from sequencer.journal.disk import LOCAL_DISK, Disk, read_whole, write_whole
 from sequencer.journal.format import SECTOR_BYTES
 
 BALLOT_NAME: Final = "ballot"
@@ -185,6 +185,16 @@ class BallotBox:
 def _write_slot(disk: Disk, fd: int, slot: _Slot) -> None:
     write_whole(disk, fd, [encode_slot(slot)], slot.serial % SLOTS * SECTOR_BYTES)
     disk.sync(fd)
+
+
+def segments_noted(directory: Path, *, disk: Disk = LOCAL_DISK) -> int:
+    """How many segments the node of a directory had made, 0 where it has no ballot. Nothing is changed.
+
+    Raises CorruptJournalError if the ballot is damaged, and OSError.
+    """
+    if BALLOT_NAME not in disk.names(directory):
+        return 0
+    return _newest(read_whole(disk, directory / BALLOT_NAME), directory / BALLOT_NAME).segments
 
 
 def _newest(data: bytes, path: Path) -> _Slot:

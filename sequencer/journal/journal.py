@@ -38,7 +38,6 @@ from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
 from sequencer.journal.format import (
     CLUSTER_BYTES,
-    REPAIR,
     SALT_BYTES,
     SECTOR_BYTES,
     GroupHeader,
@@ -54,7 +53,7 @@ from sequencer.journal.loading import read_header, read_headers, read_segment, s
 from sequencer.journal.lock import DirectoryLock
 from sequencer.journal.mark import Mark, is_held
 from sequencer.journal.recovered import Recovered, describe
-from sequencer.journal.recovery import Ending, Recovery, check_cluster, recover
+from sequencer.journal.recovery import Ending, Recovery, check_cluster, check_none_gone, recover
 from sequencer.journal.salvage import salvage
 from sequencer.journal.segment import SegmentWriter, fill_with_zeros, write_last_group_again
 from sequencer.journal.spare import Spare
@@ -311,9 +310,7 @@ class Journal:
 
     def _read_headers(self, segments_expected: int) -> list[SegmentHeader]:
         headers = read_headers(self._disk, self.directory, self.cluster)
-        if len(headers) < segments_expected:
-            gone = segment_name(segments_expected)
-            raise CorruptJournalError(f"{gone} is gone from {self.directory}, which had made it; {REPAIR}")
+        check_none_gone(headers, segments_expected, self.directory)
         return headers
 
     def _read_own_header(self, number: int) -> SegmentHeader:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
+from pathlib import Path
 from typing import Final, NoReturn
 
 from sequencer.errors import CorruptJournalError, JournalError
@@ -129,6 +130,12 @@ def check_headers(
         if header.number != place:
             raise CorruptJournalError(f"{name} offset 0: its header is that of {header.name}; {REPAIR}")
         check_cluster(header, name, expected)
+
+
+def check_none_gone(headers: Sequence[SegmentHeader], expected: int, directory: Path) -> None:
+    """So many segments were made. Raises CorruptJournalError for the last that is not there."""
+    if len(headers) < expected:
+        raise CorruptJournalError(f"{segment_name(expected)} is gone from {directory}, which had made it; {REPAIR}")
 
 
 def check_cluster(header: SegmentHeader, name: str, cluster: bytes) -> None:

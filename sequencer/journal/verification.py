@@ -1,8 +1,8 @@
 """Checks a journal offline, to the last byte: `sequencer log verify`.
 
-First the groups, as recovery judges them; then every entry that counts: its own checksums, its
-place, and the digest by which it names the entry before it. Nothing is changed, no lock is taken; of a
-journal that is being written, the last group may look torn.
+First that all files are there that the ballot knows of; then the groups, as recovery judges them; then every
+entry that counts: its own checksums, its place, and the digest by which it names the entry before it. Nothing is
+changed, no lock is taken; of a journal that is being written, the last group may look torn.
 """
 
 from dataclasses import dataclass, replace
@@ -11,11 +11,12 @@ from typing import Final
 
 from sequencer import envelope
 from sequencer.errors import CorruptJournalError, EnvelopeError, JournalError
+from sequencer.journal.ballot import segments_noted
 from sequencer.journal.catalog import Catalog
 from sequencer.journal.disk import LOCAL_DISK, Disk
 from sequencer.journal.extent import Extent
 from sequencer.journal.loading import read_header, read_headers, read_segment
-from sequencer.journal.recovery import Ending, Recovery, check_sealed, recover
+from sequencer.journal.recovery import Ending, Recovery, check_none_gone, check_sealed, recover
 from sequencer.journal.suspicion import read_suspicion
 
 _READ_BYTES: Final = 1 << 20
@@ -56,6 +57,7 @@ def verify(directory: Path | str, cluster: bytes | None = None, *, disk: Disk = 
     extents: list[Extent] = []
     try:
         headers = read_headers(disk, path, cluster)
+        check_none_gone(headers, segments_noted(path, disk=disk), path)
         if not headers:
             raise JournalError(f"there is no journal in {path}")
         is_suspect = read_suspicion(disk, path) > 0

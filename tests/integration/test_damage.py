@@ -97,7 +97,10 @@ def test_a_lost_journal_is_not_taken_for_a_new_one(killed: Running):
     segment(killed).unlink()
     done = killed.run("node", "node-1")
 
+    verified = killed.run("log", "verify")
+
     assert "00000001.seg is gone from" in complaint(done)
+    assert (verified.returncode, "00000001.seg is gone from" in verified.stdout) == (1, True)
     assert not segment(killed).exists()
 
 
