@@ -12,7 +12,14 @@ import pytest
 
 from sequencer.errors import CorruptJournalError, DiskFullError, JournalError
 from sequencer.journal import Journal, verify
-from sequencer.journal.format import BLANK_SECTOR, FORMAT_VERSION, SECTOR_BYTES, decode_segment_header, segment_name
+from sequencer.journal.format import (
+    BLANK_SECTOR,
+    FORMAT_VERSION,
+    SECTOR_BYTES,
+    SegmentHeader,
+    decode_segment_header,
+    segment_name,
+)
 from sequencer.journal.salvage import salvage
 from sequencer.journal.suspicion import UNKNOWN_INDEX
 from tests.models.entries import CLUSTER, chain, dense
@@ -54,7 +61,7 @@ def test_every_flipped_bit_leaves_a_first_part_and_the_knowledge_of_more():
             files[name][at] ^= 1 << bit
             found = salvage(
                 numbers,
-                lambda wanted: decode_segment_header(bytes(files[wanted][:SECTOR_BYTES]), wanted),
+                lambda wanted: header_in(files, segment_name(wanted)),
                 lambda header: bytes(files[header.name]),
             )
             files[name][at] ^= 1 << bit
@@ -63,6 +70,11 @@ def test_every_flipped_bit_leaves_a_first_part_and_the_knowledge_of_more():
                 wrong.append((name, at, bit, held, found.suspect_index))
     assert len(files) >= 3
     assert wrong == []
+
+
+def header_in(files: dict[str, bytearray], name: str) -> SegmentHeader:
+    """The first sector of a segment."""
+    return decode_segment_header(bytes(files[name][:SECTOR_BYTES]), name)
 
 
 @pytest.mark.parametrize("step", range(0, SECTOR_BYTES, 37))
