@@ -171,9 +171,11 @@ class DurableOrderer:
     def close(self) -> None:
         """Let go of the directory, once what is being written is written."""
         self._writer.wait()
-        self.upkeep.wait()
-        self.journal.close()
-        self._box.close()
+        try:
+            self.upkeep.wait()
+        finally:
+            self.journal.close()
+            self._box.close()
 
     # --- input --------------------------------------------------------------------------------
 
@@ -199,8 +201,7 @@ class DurableOrderer:
         self.orderer.step(now_ms)
         self._fulfil()
         self._send_notices()
-        if not self.is_full:
-            self.upkeep.turn(now_ms, self.orderer)
+        self.upkeep.turn(now_ms, self.orderer, full=self.is_full)
 
     def wait_ms(self) -> int:
         """How long `turn` may be put off if nothing comes."""

@@ -20,6 +20,7 @@ Nothing here knows of consensus, of sequence numbers or of what a batch says.
 from sequencer.journal.archive import archive_segment
 from sequencer.journal.ballot import Ballot, BallotBox
 from sequencer.journal.disk import LOCAL_DISK, Disk, LocalDisk
+from sequencer.journal.extent import Extent
 from sequencer.journal.format import group_span_bytes
 from sequencer.journal.journal import SEGMENT_BYTES, Journal
 from sequencer.journal.lock import DirectoryLock
@@ -35,6 +36,7 @@ __all__ = [
     "BallotBox",
     "DirectoryLock",
     "Disk",
+    "Extent",
     "Journal",
     "JournalReader",
     "LocalDisk",

@@ -17,16 +17,16 @@ All integers are little-endian. Groups keep their offsets and checksums, so whoe
 which it is. A damaged piece ends what can be read: then groups are missing, and that is damage.
 """
 
+import errno
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import zstandard
 
 from sequencer.errors import CorruptJournalError
-from sequencer.journal.disk import Disk, write_whole
+from sequencer.journal.disk import Disk, new_file, write_whole
 from sequencer.journal.format import REPAIR, SECTOR_BYTES, SegmentHeader, archive_name, segment_name
 
 ARCHIVE_MAGIC: Final = b"ISAR"
@@ -38,7 +38,10 @@ _PIECE = struct.Struct("<QI")
 
 
 class StoredSegment(Protocol):
-    """The bytes of a segment, however they are kept. Raises OSError as the disk does."""
+    """The bytes of a segment, however they are kept.
+
+    Raises CorruptJournalError for what the disk cannot read, and OSError as it does.
+    """
 
     def pread(self, size_bytes: int, offset: int) -> bytes:
         """Up to so many bytes from an offset; fewer only where no more can be read."""
@@ -48,14 +51,22 @@ class StoredSegment(Protocol):
 
 
 class PlainSegment:
-    """One that is a file by itself."""
+    """One that is a file by itself. Raises FileNotFoundError where it is not there."""
 
-    def __init__(self, disk: Disk, fd: int) -> None:
+    def __init__(self, disk: Disk, path: Path) -> None:
         self._disk = disk
-        self._fd = fd
+        self._name = path.name
+        self._fd = disk.open(path)
 
     def pread(self, size_bytes: int, offset: int) -> bytes:
-        return self._disk.pread(self._fd, size_bytes, offset)
+        try:
+            return self._disk.pread(self._fd, size_bytes, offset)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise CorruptJournalError(
+                f"{self._name} offset {offset}: the disk cannot read {size_bytes} bytes from there; {REPAIR}"
+            ) from error
 
     def close(self) -> None:
         self._disk.close(self._fd)
@@ -64,15 +75,14 @@ class PlainSegment:
 class ArchivedSegment:
     """One that was compressed. Its first sector reads whatever became of the rest."""
 
-    def __init__(self, disk: Disk, fd: int) -> None:
-        self._disk = disk
-        self._fd = fd
-        self._end, self._table = self._read_table()
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self._file = PlainSegment(disk, path)
+        self._table: list[tuple[int, int]] | None = None
         self._piece: tuple[int, bytes] = (-1, b"")
 
     def pread(self, size_bytes: int, offset: int) -> bytes:
         if offset < SECTOR_BYTES:
-            head = self._disk.pread(self._fd, min(size_bytes, SECTOR_BYTES - offset), offset)
+            head = self._file.pread(min(size_bytes, SECTOR_BYTES - offset), offset)
             return head + self.pread(size_bytes - len(head), SECTOR_BYTES) if size_bytes > len(head) else head
         parts = []
         while size_bytes > 0:
@@ -86,47 +96,45 @@ class ArchivedSegment:
         return b"".join(parts)
 
     def close(self) -> None:
-        self._disk.close(self._fd)
-
-    def _read_table(self) -> tuple[int, Sequence[tuple[int, int]]]:
-        head = self._disk.pread(self._fd, _TABLE.size, SECTOR_BYTES)
-        if len(head) < _TABLE.size:
-            return SECTOR_BYTES, ()
-        magic, crc, end, pieces = _TABLE.unpack(head)
-        if magic != ARCHIVE_MAGIC or pieces > _PIECES_MAX:
-            return SECTOR_BYTES, ()
-        rest = self._disk.pread(self._fd, _PIECE.size * pieces, SECTOR_BYTES + _TABLE.size)
-        if zlib.crc32(head[8:] + rest) != crc or len(rest) != _PIECE.size * pieces:
-            return SECTOR_BYTES, ()
-        return end, list(_PIECE.iter_unpack(rest))
+        self._file.close()
 
     def _read_piece(self, number: int) -> bytes:
         """One piece; nothing behind the last one, and where it is damaged."""
+        if self._table is None:
+            self._table = self._read_table()
         if number != self._piece[0]:
-            self._piece = (number, self._decompress(number) if number < len(self._table) else b"")
+            self._piece = (number, self._decompress(self._table, number) if number < len(self._table) else b"")
         return self._piece[1]
 
-    def _decompress(self, number: int) -> bytes:
-        start = self._table[number - 1][0] if number else _pieces_from(len(self._table))
-        stop, crc = self._table[number]
-        data = self._disk.pread(self._fd, stop - start, start)
+    def _read_table(self) -> list[tuple[int, int]]:
+        """Where each piece ends, and its checksum; none where that is damaged."""
+        head = self._file.pread(_TABLE.size, SECTOR_BYTES)
+        if len(head) < _TABLE.size:
+            return []
+        magic, crc, _end, pieces = _TABLE.unpack(head)
+        if magic != ARCHIVE_MAGIC or pieces > _PIECES_MAX:
+            return []
+        rest = self._file.pread(_PIECE.size * pieces, SECTOR_BYTES + _TABLE.size)
+        if zlib.crc32(head[8:] + rest) != crc or len(rest) != _PIECE.size * pieces:
+            return []
+        return list(_PIECE.iter_unpack(rest))
+
+    def _decompress(self, table: list[tuple[int, int]], number: int) -> bytes:
+        start = table[number - 1][0] if number else _pieces_from(len(table))
+        stop, crc = table[number]
+        data = self._file.pread(stop - start, start)
         return zstandard.ZstdDecompressor().decompress(data) if zlib.crc32(data) == crc else b""
 
 
 def open_segment(disk: Disk, directory: Path, number: int) -> StoredSegment:
     """A segment, plain or archived. Raises FileNotFoundError where it is neither, and OSError."""
     try:
-        return PlainSegment(disk, disk.open(directory / segment_name(number)))
+        return PlainSegment(disk, directory / segment_name(number))
     except FileNotFoundError as missing:
         try:
-            fd = disk.open(directory / archive_name(number))
+            return ArchivedSegment(disk, directory / archive_name(number))
         except FileNotFoundError:
             raise missing from None
-    try:
-        return ArchivedSegment(disk, fd)
-    except BaseException:
-        disk.close(fd)
-        raise
 
 
 def archive_segment(disk: Disk, directory: Path, number: int, end: int) -> None:
@@ -135,7 +143,7 @@ def archive_segment(disk: Disk, directory: Path, number: int, end: int) -> None:
     At every moment one of the two is there, durably. Raises CorruptJournalError where the archive does not read
     back, with the segment still there, and OSError.
     """
-    plain = PlainSegment(disk, disk.open(directory / segment_name(number)))
+    plain = PlainSegment(disk, directory / segment_name(number))
     try:
         _write_archive(disk, directory / archive_name(number), plain, end)
         _compare(disk, directory / archive_name(number), plain, end)
@@ -152,28 +160,21 @@ def restore_segment(disk: Disk, directory: Path, header: SegmentHeader, end: int
     """
     if segment_name(header.number) in disk.names(directory):
         return False
-    archived = open_segment(disk, directory, header.number)
-    temporary = directory / (segment_name(header.number) + ".tmp")
-    fd = disk.create(temporary)
+    archived = ArchivedSegment(disk, directory / archive_name(header.number))
     try:
-        disk.reserve(fd, header.segment_bytes)
-        write_whole(disk, fd, [archived.pread(end, 0)], 0)
-        disk.sync(fd)
+        with new_file(disk, directory / segment_name(header.number)) as fd:
+            disk.reserve(fd, header.segment_bytes)
+            write_whole(disk, fd, [archived.pread(end, 0)], 0)
     finally:
-        disk.close(fd)
         archived.close()
-    disk.rename(temporary, directory / segment_name(header.number))
-    disk.sync_directory(directory)
     return True
 
 
 def _write_archive(disk: Disk, path: Path, plain: PlainSegment, end: int) -> None:
     pieces = -(-(end - SECTOR_BYTES) // PIECE_BYTES)
     compressor = zstandard.ZstdCompressor(LEVEL)
-    temporary = path.with_name(path.name + ".tmp")
-    fd = disk.create(temporary)
-    try:
-        rows, offset = [], _pieces_from(pieces)
+    rows, offset = [], _pieces_from(pieces)
+    with new_file(disk, path) as fd:
         for start in range(SECTOR_BYTES, end, PIECE_BYTES):
             packed = compressor.compress(plain.pread(min(PIECE_BYTES, end - start), start))
             write_whole(disk, fd, [packed], offset)
@@ -182,11 +183,6 @@ def _write_archive(disk: Disk, path: Path, plain: PlainSegment, end: int) -> Non
         table = struct.pack("<QQ", end, pieces) + b"".join(rows)
         head = ARCHIVE_MAGIC + zlib.crc32(table).to_bytes(4, "little")
         write_whole(disk, fd, [plain.pread(SECTOR_BYTES, 0), head, table], 0)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
-    disk.rename(temporary, path)
-    disk.sync_directory(path.parent)
 
 
 def _pieces_from(pieces: int) -> int:
@@ -195,7 +191,7 @@ def _pieces_from(pieces: int) -> int:
 
 
 def _compare(disk: Disk, path: Path, plain: PlainSegment, end: int) -> None:
-    archived = ArchivedSegment(disk, disk.open(path))
+    archived = ArchivedSegment(disk, path)
     try:
         for start in range(0, end, PIECE_BYTES):
             size_bytes = min(PIECE_BYTES, end - start)

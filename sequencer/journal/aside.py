@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from sequencer.journal.disk import Disk, write_whole
+from sequencer.journal.disk import Disk, new_file, write_whole
 
 ASIDE_NAME: Final = "aside"
 
@@ -37,18 +37,11 @@ class Aside:
         """Write a new file, durably; what an interrupted copy left behind is no whole file, and goes."""
         self._disk.make_directory(self._path)
         path = self._free_path(name if number == 1 else f"{name}.{number}" for number in count(1))
-        temporary = path.with_name(path.name + ".tmp")
-        fd = self._disk.create(temporary)
-        try:
-            offset = 0
+        offset = 0
+        with new_file(self._disk, path) as fd:
             for parts in pieces:
                 write_whole(self._disk, fd, parts, offset)
                 offset += sum(map(len, parts))
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
-        self._disk.rename(temporary, path)
-        self._disk.sync_directory(self._path)
 
     def _free_path(self, names: Iterable[str]) -> Path:
         taken = set(self._disk.names(self._path))

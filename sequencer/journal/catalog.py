@@ -87,6 +87,10 @@ class Catalog:
         kept = [other for other in self._live if other.header.first_index < header.first_index]
         self._live = [*kept, extent]
 
+    def learn(self, extent: Extent) -> None:
+        """Take over what is known of a segment that is sealed, in place of what was known before."""
+        self._live = [extent if extent.header == other.header else other for other in self._live]
+
     def read(self, first_index: int, last_index: int, bytes_max: int) -> list[bytes]:
         """Encoded entries from first_index to last_index, as many as fit into bytes_max, but at least one.
 

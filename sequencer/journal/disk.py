@@ -10,10 +10,11 @@ lose, tear or reorder whatever was not synced. What the journal relies on:
 Every operation raises OSError as the operating system does.
 """
 
+import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol
@@ -182,14 +183,29 @@ def read_whole(disk: Disk, path: Path) -> bytes:
     return b"".join(pieces)
 
 
-def replace_file(disk: Disk, path: Path, data: bytes) -> None:
-    """Give a file new contents, durably and all at once: after a crash it has the old ones or these."""
+@contextlib.contextmanager
+def new_file(disk: Disk, path: Path) -> Iterator[int]:
+    """A file to be written, under another name; at the end it is made durable, and then gets its name.
+
+    So after a crash the name has its old contents or the new. A file that fails takes up no room.
+    """
     temporary = path.with_name(path.name + ".tmp")
     fd = disk.create(temporary)
     try:
-        write_whole(disk, fd, [data], 0)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
-    disk.rename(temporary, path)
+        try:
+            yield fd
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+        disk.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            disk.remove(temporary)
+        raise
     disk.sync_directory(path.parent)
+
+
+def replace_file(disk: Disk, path: Path, data: bytes) -> None:
+    """Give a file new contents, durably and all at once: after a crash it has the old ones or these."""
+    with new_file(disk, path) as fd:
+        write_whole(disk, fd, [data], 0)

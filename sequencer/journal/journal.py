@@ -146,10 +146,10 @@ class Journal:
         return self._segment.header.number
 
     @property
-    def segment_first_index(self) -> int:
-        """Index of the first entry of that segment, also when it is still to come."""
+    def segment_header(self) -> SegmentHeader:
+        """Of that segment."""
         assert self._segment is not None, "an open journal has a segment"
-        return self._segment.header.first_index
+        return self._segment.header
 
     @property
     def suspect(self) -> bool:
@@ -251,6 +251,10 @@ class Journal:
         """Whether the last attempt to make the next segment failed; `prepare` makes another."""
         return self._spare.failed
 
+    def learn(self, extent: Extent) -> None:
+        """Where the groups of a segment are, which somebody has just read: then it need not be searched for them."""
+        self._catalog.learn(extent)
+
     def uncache(self, number: int) -> None:
         """A log is written far more than read: this segment must not take memory of the host any more."""
         if number > 0:
@@ -344,9 +348,9 @@ class Journal:
         numbers = segment_numbers(self._disk, self.directory)
         found = salvage(numbers, self._read_own_header, self._load)
         is_end_gone = max(numbers, default=0) < segments_expected
+        self._remove_unfinished()  # that may be what the disk is full of
         self._suspect(UNKNOWN_INDEX if is_end_gone else found.suspect_index, durably=True)
         self.is_marked = False
-        self._remove_unfinished()
         for number in reversed(found.aside):  # the last one first: at no moment is one missing before others
             self._set_aside_segment(number)
         self._catalog = Catalog(self._disk, self.directory)

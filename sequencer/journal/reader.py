@@ -10,7 +10,7 @@ that its writer may be in the middle of it. What was there once and no longer re
 
 from pathlib import Path
 
-from sequencer.errors import JournalError
+from sequencer.errors import CorruptJournalError, JournalError
 from sequencer.journal.archive import open_segment
 from sequencer.journal.catalog import Catalog, Window
 from sequencer.journal.disk import LOCAL_DISK, Disk
@@ -75,9 +75,21 @@ class JournalReader:
         self._catalog = Catalog(self._disk, self._directory)
 
     def _look_forward(self) -> None:
+        if not self._is_tail_there():
+            self._catalog, self._next_number = Catalog(self._disk, self._directory), 1
         self._note_new_groups()
         while self._note_new_segment():
             self._note_new_groups()
+
+    def _is_tail_there(self) -> bool:
+        """Not where the node has set it aside: its number may come again, for another segment."""
+        tail = self._catalog.tail
+        if tail is None:
+            return True
+        try:
+            return read_header(self._disk, self._directory, tail.header.number) == tail.header
+        except (FileNotFoundError, CorruptJournalError):
+            return False
 
     def _note_new_segment(self) -> bool:
         number = self._next_number

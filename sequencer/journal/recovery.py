@@ -107,13 +107,15 @@ def recover(
     return Recovery(extents, tail)
 
 
-def check_sealed(header: SegmentHeader, following: SegmentHeader, data: bytes) -> None:
+def check_sealed(header: SegmentHeader, following: SegmentHeader, data: bytes) -> Extent:
     """A segment that another one follows has to be whole. Raises CorruptJournalError, which names the place."""
     extent = Extent(header)
     _check_length(data, header, following.previous_end)
     for group in valid_groups(data, extent, following.previous_end):
         extent.note(group)
     _check_sealed(data, extent, following)
+    extent.seal(following.previous_end)
+    return extent
 
 
 def check_headers(

@@ -71,15 +71,14 @@ def verify(directory: Path | str, cluster: bytes | None = None, *, disk: Disk = 
     return _judge(found, recovery)
 
 
-def verify_segment(directory: Path, number: int, *, disk: Disk = LOCAL_DISK) -> int:
-    """Read a segment that another one follows, to the last byte that was written; return where its groups end.
+def verify_segment(directory: Path, number: int, *, disk: Disk = LOCAL_DISK) -> Extent:
+    """Read a segment that another one follows, to the last byte that was written; return where its groups are.
 
     Raises CorruptJournalError, which names the place, JournalError where another cluster's or version's is there,
     and OSError.
     """
     header, following = (read_header(disk, directory, each) for each in (number, number + 1))
-    check_sealed(header, following, read_segment(disk, directory, header))
-    return following.previous_end
+    return check_sealed(header, following, read_segment(disk, directory, header))
 
 
 def _count(path: Path, extents: list[Extent]) -> Report:

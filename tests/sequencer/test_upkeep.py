@@ -2,6 +2,7 @@
 
 import errno
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -219,3 +220,155 @@ def assert_archived(disk: FaultyDisk, count: int) -> None:
     """So many of the four segments are compressed, from the first on."""
     names = [name for name in disk.names(HOME) if name.startswith("0")]
     assert names == [archive_name(n) if n <= count else segment_name(n) for n in range(1, 5)]
+
+
+# --- what the disk does not do ------------------------------------------------------------------
+
+
+def fail(disk: FaultyDisk, operation: str, suffix: str, number: int) -> None:
+    """From now on the disk fails at an operation on files whose names end so."""
+    real = getattr(disk, operation)
+
+    def failing(file: Path | int, *rest):
+        paths = [file] if isinstance(file, Path) else [path for path in disk.files() if is_open_as(disk, file, path)]
+        if any(path.name.endswith(suffix) for path in paths):
+            raise OSError(number, f"{operation} fails")
+        return real(file, *rest)
+
+    setattr(disk, operation, failing)
+
+
+def is_open_as(disk: FaultyDisk, fd: int, path: Path) -> bool:
+    """Whether a number is that of the file with this name."""
+    return disk._names[path] is disk._open[fd]
+
+
+def test_a_segment_that_the_disk_cannot_read_is_damage():
+    """Scrubbing finds it; the next start, also without a snapshot, is a suspect one, and not none at all."""
+    disk = fed()
+    node, _wire, clocks = started(disk)
+    fail(disk, "pread", segment_name(2), errno.EIO)
+    with pytest.raises(CorruptJournalError, match=f"{segment_name(2)} offset 0: the disk cannot read"):
+        let_pass(node, clocks, seconds=100)
+    node.close()
+    disk = disk.durable()
+    fail(disk, "pread", segment_name(2), errno.EIO)
+
+    assert SNAPSHOT_NAME not in disk.names(HOME)
+    assert started(disk)[0].raft.suspect_index >= ENTRIES[-1].index
+
+
+def test_a_last_segment_that_cannot_be_read_is_not_taken_for_torn():
+    """Nobody can tell what was in it."""
+    disk = fed()
+    disk.remove(HOME / SNAPSHOT_NAME)
+    fail(disk, "pread", segment_name(4), errno.EIO)
+
+    assert started(disk)[0].raft.suspect_index >= ENTRIES[-1].index
+
+
+@pytest.mark.parametrize(("suffix", "expected"), [(".arc.tmp", (True, 0)), ("snapshot.tmp", (True, 3))])
+def test_what_finds_no_room_holds_up_nothing_else(suffix: str, expected: tuple[bool, int]):
+    """An archive that cannot be made, or a snapshot: segments are scrubbed, and the others are archived."""
+    disk = fed()
+    disk.remove(HOME / SNAPSHOT_NAME)
+    node, _wire, clocks = started(disk, plain_segments=1)
+    fail(disk, "create", suffix, errno.ENOSPC)
+    seen = let_pass(node, clocks, seconds=600)
+
+    assert (seen[-1] > 3, node.upkeep.archived) == expected
+
+
+def test_what_finds_no_room_takes_none():
+    """An archive that fills the disk is removed again."""
+    disk = fed()
+    node, _wire, clocks = started(disk, plain_segments=1)
+    fail(disk, "sync", ".arc.tmp", errno.ENOSPC)
+    let_pass(node, clocks, seconds=20)
+
+    assert [name for name in disk.names(HOME) if name.endswith(".tmp") and name != "next.tmp"] == []
+
+
+def test_a_full_node_goes_on_to_archive():
+    """That makes room; and what it finds damaged is told."""
+    disk = fed()
+    node, _wire, clocks = started(disk, plain_segments=1)
+    keep_up(node, clocks, seconds=2)
+    assert_archived(disk, 1)
+    disk.damage(HOME / segment_name(2), 3000, b"\xff\xff\xff")
+    with pytest.raises(CorruptJournalError):
+        keep_up(node, clocks, seconds=60)
+
+
+def keep_up(node: DurableOrderer, clocks: Clocks, seconds: int) -> None:
+    """Do what is due in a full node's directory."""
+    for _ in range(seconds):
+        clocks.now_ms += 1000
+        node.upkeep.turn(clocks.now_ms, node.orderer, full=True)
+
+
+def held_back(disk: FaultyDisk) -> list:
+    """Work beside the loop, which is not done before somebody does it."""
+    work: list = []
+    disk.defer = work.append
+    return work
+
+
+def test_damage_that_is_found_while_the_node_stops_is_not_forgotten():
+    """The next start reads everything."""
+    disk = fed()
+    disk.damage(HOME / segment_name(1), 3000, b"\xff\xff\xff")
+    node, _wire, clocks = started(disk)
+    work = held_back(disk)
+    clocks.now_ms += 1000
+    node.turn()
+    assert work
+    node.close()
+
+    assert SNAPSHOT_NAME not in disk.names(HOME)
+
+
+def test_a_snapshot_in_hand_does_not_outlive_damage():
+    """It is written before the damage takes it away, and not after."""
+    disk = fed(ENTRIES[:12])
+    disk.damage(HOME / segment_name(1), 3000, b"\xff\xff\xff")
+    node, _wire, clocks = started(disk)
+    work = held_back(disk)
+    feed(node, clocks, ENTRIES[12:20])
+    for _ in range(5):
+        clocks.now_ms += 10
+        node.turn()
+    assert work
+    with pytest.raises(CorruptJournalError):
+        node.raft.log.read(1, 1 << 20)
+    node.close()
+
+    assert SNAPSHOT_NAME not in disk.names(HOME)
+
+
+def test_a_temporary_of_its_own_does_not_keep_a_damaged_node_down():
+    """It is removed before anything is written."""
+    disk = damaged()
+    disk.remove(HOME / SNAPSHOT_NAME)
+    fd = disk.create(HOME / "next.tmp")
+    disk.reserve(fd, 65536)
+    real = disk.create
+
+    def create(path):
+        if HOME / "next.tmp" in disk.files():
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return real(path)
+
+    disk.create = create
+    assert started(disk)[0].raft.suspect_index > 0
+
+
+def test_what_was_read_need_not_be_searched():
+    """A segment that was scrubbed is known to the catalog: a read of its middle finds its place at once."""
+    disk = fed()
+    node, _wire, clocks = started(disk)
+    let_pass(node, clocks, seconds=5)
+    disk.operations.clear()
+    node.journal.read(11, 1)
+
+    assert disk.operations.count("pread") <= 2

@@ -32,7 +32,7 @@ def archived(*numbers: int) -> FaultyDisk:
     """The same, with some of them compressed."""
     disk = plain()
     for number in numbers:
-        archive_segment(disk, HOME, number, verify_segment(HOME, number, disk=disk))
+        archive_segment(disk, HOME, number, verify_segment(HOME, number, disk=disk).stop)
     return disk.durable()
 
 
@@ -56,7 +56,7 @@ def test_every_range_reads_the_same():
     """Also across the pieces that it was compressed in."""
     groups = chain([dense(400_000, salt) for salt in range(8)])
     disk = disk_with([[entry] for entry in groups], segment_bytes=7 * 401_000)
-    end = verify_segment(HOME, 1, disk=disk)
+    end = verify_segment(HOME, 1, disk=disk).stop
     whole = bytes(disk.contents(HOME / segment_name(1))[:end])
     archive_segment(disk, HOME, 1, end)
     segment = open_segment(disk, HOME, 1)
@@ -75,7 +75,7 @@ def test_a_reader_does_not_notice():
     reader = JournalReader(HOME, CLUSTER, disk=disk)
     reader.refresh()
     before = reader.read(1, 2, 1 << 20)
-    archive_segment(disk, HOME, 1, verify_segment(HOME, 1, disk=disk))
+    archive_segment(disk, HOME, 1, verify_segment(HOME, 1, disk=disk).stop)
 
     assert before + reader.read(3, reader.last_index, 1 << 40) == encoded(ENTRIES)
     assert reader.read(1, 2, 1 << 20) == before
@@ -113,7 +113,7 @@ def test_a_crash_at_any_moment_loses_nothing(survives):
         disk = plain()
         disk.crash_at = len(disk.operations) + crash_at
         try:
-            archive_segment(disk, HOME, 2, verify_segment(HOME, 2, disk=disk))
+            archive_segment(disk, HOME, 2, verify_segment(HOME, 2, disk=disk).stop)
             break
         except Crashed:
             disk = disk.after_crash(survives, names_kept=crash_at % 3)
@@ -129,7 +129,7 @@ def test_what_is_archived_again_is_archived():
     disk = archived(1)
     disk.create(HOME / segment_name(1))
     disk.contents(HOME / segment_name(1))[:] = plain().contents(HOME / segment_name(1))
-    archive_segment(disk, HOME, 1, verify_segment(HOME, 1, disk=disk))
+    archive_segment(disk, HOME, 1, verify_segment(HOME, 1, disk=disk).stop)
 
     assert segment_name(1) not in disk.names(HOME)
     assert held_by(open_on(disk, segment_bytes=SEGMENT_BYTES)) == encoded(ENTRIES)

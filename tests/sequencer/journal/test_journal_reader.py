@@ -109,3 +109,23 @@ def test_a_reader_refuses_another_cluster():
 
     with pytest.raises(JournalError, match="belongs to cluster"):
         JournalReader(HOME, b"another cluster!", disk=disk).read(1, 9, 1000)
+
+
+def test_a_reader_notices_that_its_last_segment_was_set_aside():
+    """Its number comes again, for a segment with other bytes: the reader begins anew."""
+    entries = chain([dense(900, salt) for salt in range(12)])
+    disk = disk_with([[entry] for entry in entries], segment_bytes=3072)
+    reader = JournalReader(HOME, CLUSTER, disk=disk)
+    assert reader.read(1, 12, 1 << 20) == encoded(entries)
+    disk.damage(HOME / "00000003.seg", 800, b"\xff\xff\xff")
+    salts = iter(range(100, 200))
+    journal = Journal.open(
+        HOME, CLUSTER, segment_bytes=3072, salt=lambda size: bytes([next(salts)]) * size, disk=disk, keep_damaged=True
+    )
+    held = journal.last_index
+    more = chain([dense(900, salt + 50) for salt in range(12)], after=entries[held - 1], term=4)
+    for entry in more:
+        journal.append([entry], held)
+
+    assert 0 < held < 12
+    assert reader.read(1, held + 12, 1 << 20) == encoded(entries[:held] + more)
