@@ -132,6 +132,17 @@ def damaged() -> FaultyDisk:
     return disk
 
 
+def test_a_last_segment_that_is_gone_is_noticed():
+    """The ballot knows how many there were; with the snapshot of before, and without."""
+    for keeps_snapshot in (True, False):
+        disk = fed()
+        disk.remove(HOME / segment_name(4))
+        if not keeps_snapshot:
+            disk.remove(HOME / SNAPSHOT_NAME)
+
+        assert started(disk)[0].raft.suspect_index >= ENTRIES[-1].index
+
+
 def test_rot_in_what_was_taken_on_trust_is_found():
     """The node stops, and its next start makes it suspect: the group repairs it."""
     disk = damaged()
