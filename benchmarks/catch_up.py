@@ -15,6 +15,7 @@ from benchmarks.nodes import Nodes, await_true
 from benchmarks.report import print_rows
 from benchmarks.traffic import BATCH_BYTES, Traffic
 from gateways.venue import create
+from sequencer.snapshot import SNAPSHOT_NAME
 
 BEFORE_S = 3.0
 PATIENCE_S = 120.0
@@ -46,11 +47,20 @@ def catch_up(directory: Path, log_bytes: float, window: int) -> dict[str, float]
             "catch_up_s": passed_s if is_level else float("inf"),
         }
         traffic.window = 0
-        nodes.stop(name)
-        begun_s = time.monotonic()
-        nodes.start(name)
-        await_true(lambda: nodes.told(name))
-        return row | {"start_s": time.monotonic() - begun_s, "journal_gb": traffic.seen * BATCH_BYTES / 1e9}
+        row["start_s"] = restart_s(nodes, name)
+        row["start_without_snapshot_s"] = restart_s(nodes, name, forget=config.journal_directory(name) / SNAPSHOT_NAME)
+        return row | {"journal_gb": traffic.seen * BATCH_BYTES / 1e9}
+
+
+def restart_s(nodes: Nodes, name: str, forget: Path | None = None) -> float:
+    """Seconds from a node's start, without this file, to its first answer."""
+    nodes.stop(name)
+    if forget is not None:
+        forget.unlink(missing_ok=True)
+    begun_s = time.monotonic()
+    nodes.start(name)
+    await_true(lambda: nodes.told(name))
+    return time.monotonic() - begun_s
 
 
 def position(nodes: Nodes, name: str) -> int:

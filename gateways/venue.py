@@ -32,6 +32,7 @@ cluster = "{cluster}"
 [journal]
 segment_bytes = 67108864
 reserve_bytes = 8388608
+plain_segments = 4          # all of the log is kept: older segments are compressed
 reserve_channels = [2, 3]   # decisions and results are served while the disk is nearly full
 
 # Which senders may write on which channels: 1 commands, 2 decisions, 3 results.

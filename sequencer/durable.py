@@ -148,6 +148,7 @@ class DurableOrderer:
             upkeep = Upkeep(
                 journal,
                 disk,
+                wake=wire.wake,
                 snapshot_segment=snapshot.segment if snapshot and journal.is_marked else 0,
                 plain_segments=config.journal.plain_segments,
                 pace=pace,

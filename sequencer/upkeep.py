@@ -7,6 +7,7 @@
 Rules:
 - Nothing here is owed to anybody: a piece that finds no room is left until later, and holds up no other kind. A
   suspect node begins none; a full one goes on to archive, since that makes room.
+- A piece is paid for by a pause of twenty times its length: archives lag behind a busy venue, and catch up later.
 - Damage that is found takes the snapshot away and stops the node: the next start reads everything, and the
   node goes on as one that may have lost what it acknowledged. So does a node that was just stopping.
 """
@@ -26,6 +27,7 @@ from sequencer.ordering import Orderer
 from sequencer.snapshot import NodeSnapshot, forget_snapshot, take_snapshot, write_snapshot
 
 RETRY_MS: Final = 60_000
+PAUSE_TIMES: Final = 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -50,11 +52,19 @@ class Kind(Enum):
 class Upkeep:
     """Of one node's directory. `snapshot_segment` is that of the snapshot that is there, 0 for none.
 
-    The latest `plain_segments` are not compressed; with 0, none is.
+    The latest `plain_segments` are not compressed; with 0, none is. `wake` is called, in any thread, when a piece
+    has ended.
     """
 
     def __init__(
-        self, journal: Journal, disk: Disk, *, snapshot_segment: int, plain_segments: int, pace: Pace | None = None
+        self,
+        journal: Journal,
+        disk: Disk,
+        *,
+        wake: Callable[[], None],
+        snapshot_segment: int,
+        plain_segments: int,
+        pace: Pace | None = None,
     ) -> None:
         self.scrubbed = 0
         """How many segments were read again."""
@@ -62,6 +72,7 @@ class Upkeep:
         """How many were compressed."""
         self._journal = journal
         self._disk = disk
+        self._wake = wake
         self._pace = pace or Pace()
         self._plain_segments = plain_segments
         self._archived_up_to = 0
@@ -71,16 +82,16 @@ class Upkeep:
         self._next_number = 1
         self._due_ms = dict.fromkeys(Kind, 0)
         self._in_hand: tuple[Kind, Future[None]] | None = None
+        self._begun_ms = 0
+        self._rest_until_ms = 0
         self._read: Extent | None = None
 
     def turn(self, now_ms: int, orderer: Orderer, *, full: bool) -> None:
         """End the piece that is done, begin the next that is due. Raises JournalError."""
-        if self._in_hand is not None:
-            if not self._in_hand[1].done():
-                return
-            self._end(now_ms)
-        if not self._journal.suspect:
+        self._end(now_ms)
+        if self._in_hand is None and not self._journal.suspect:
             self._begin_next(now_ms, orderer, full=full)
+            self._end(now_ms)
 
     def wait(self) -> None:
         """Let the piece in hand end; only damage that it finds matters any more. Raises JournalError."""
@@ -102,7 +113,7 @@ class Upkeep:
 
     def _begin_next(self, now_ms: int, orderer: Orderer, *, full: bool) -> None:
         header = self._journal.segment_header
-        for kind in (kind for kind in Kind if now_ms >= self._due_ms[kind]):
+        for kind in (kind for kind in Kind if now_ms >= max(self._due_ms[kind], self._rest_until_ms)):
             work: Callable[[], None] | None
             if kind is Kind.SNAPSHOT:
                 work = None if full else self._snapshot_work(header, orderer)
@@ -111,14 +122,17 @@ class Upkeep:
             else:
                 work = self._scrub_work(header.number)
             if work is not None:
-                self._in_hand = kind, self._disk.background(work)
+                self._in_hand, self._begun_ms = (kind, self._disk.background(work)), now_ms
+                self._in_hand[1].add_done_callback(lambda _future: self._wake())
                 return
 
     def _end(self, now_ms: int) -> None:
-        assert self._in_hand is not None, "a piece of work is in hand"
+        if self._in_hand is None or not self._in_hand[1].done():
+            return
         (kind, ending), self._in_hand = self._in_hand, None
         error = ending.exception()
         self._due_ms[kind] = now_ms + self._pause_ms(kind)
+        self._rest_until_ms = now_ms + PAUSE_TIMES * (now_ms - self._begun_ms)
         if isinstance(error, CorruptJournalError):
             self.forget()
             raise error

@@ -31,7 +31,7 @@ from sequencer.journal.format import REPAIR, SECTOR_BYTES, SegmentHeader, archiv
 
 ARCHIVE_MAGIC: Final = b"ISAR"
 PIECE_BYTES: Final = 1 << 20
-LEVEL: Final = 3
+LEVEL: Final = 1
 _PIECES_MAX = 1 << 20
 _TABLE = struct.Struct("<4sIQQ")
 _PIECE = struct.Struct("<QI")

@@ -383,3 +383,19 @@ def test_what_was_read_need_not_be_searched():
     node.journal.read(11, 1)
 
     assert disk.operations.count("pread") <= 2
+
+
+def test_a_long_piece_is_followed_by_a_long_pause():
+    """Twenty times as long: this work may never take much of the host."""
+    node, _wire, clocks = started(disk := fed())
+    work = held_back(disk)
+    clocks.now_ms += 1000
+    node.turn()
+    clocks.now_ms += 500
+    work[0].run()
+    node.turn()
+    let_pass(node, clocks, seconds=9)
+    begun_in_the_pause = len(work)
+    let_pass(node, clocks, seconds=2)
+
+    assert (begun_in_the_pause, len(work)) == (1, 2)
