@@ -61,7 +61,7 @@ class Window:
 class Catalog:
     """The segments of one directory, in the order in which they were added.
 
-    `read` may run in one thread while the others are called in another.
+    `read` and `learn` may run in one thread while `add` is called in another.
     """
 
     def __init__(self, disk: Disk, directory: Path) -> None:
@@ -88,8 +88,14 @@ class Catalog:
         self._live = [*kept, extent]
 
     def learn(self, extent: Extent) -> None:
-        """Take over what is known of a segment that is sealed, in place of what was known before."""
-        self._live = [extent if extent.header == other.header else other for other in self._live]
+        """Take over what is known of a segment that is sealed, in place of what was known before.
+
+        Another thread may add a segment meanwhile: then this goes into a list that is not used any more, and is lost.
+        """
+        live = self._live
+        for place, other in enumerate(live):
+            if other.header == extent.header:
+                live[place] = extent
 
     def read(self, first_index: int, last_index: int, bytes_max: int) -> list[bytes]:
         """Encoded entries from first_index to last_index, as many as fit into bytes_max, but at least one.
