@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.report import print_rows
 from engines.credit import Credit
-from engines.host import Replica
+from engines.replica import Replica
 from engines.machine import Machine
 from engines.matching import Matching
 from engines.messages import COMMANDS, DECISIONS, DECODERS, ENCODER, RESULTS, Message, RegisterClient

@@ -15,7 +15,7 @@ from benchmarks.nodes import Nodes
 from benchmarks.one_process import record
 from benchmarks.report import print_rows
 from engines.credit import Credit
-from engines.host import Replica
+from engines.replica import Replica
 from engines.machine import Machine
 from engines.matching import Matching
 from gateways.venue import create

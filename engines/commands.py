@@ -1,46 +1,165 @@
-"""What the engines add to the `sequencer` command: replicas, accounts, and the determinism check."""
+"""What the engines add to the `sequencer` command: replicas and their snapshots, accounts, the determinism check."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from engines import lint as determinism
+from engines import machines, operating
 from engines.credit import Credit
-from engines.host import Replica
-from engines.host import run as run_replica
-from engines.machine import Machine
-from engines.matching import Matching
+from engines.host import run
+from engines.replica import Replica
 from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
+from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
 from sequencer.process import claim
 
-MACHINES: dict[str, type[Machine]] = {"matching": Matching, "credit": Credit}
+SHARD = 0
+
+snapshot_app = typer.Typer(
+    no_args_is_help=True, help="What blank replicas begin with. Example: sequencer snapshot list"
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the engines' commands."""
-    app.command("replica", rich_help_panel="Processes", epilog="Example: sequencer replica matching --name matching-3")(
-        replica
+    app.command("attach", rich_help_panel="Processes", epilog="Example: sequencer attach matching --name matching-3")(
+        attach
     )
+    app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
+    app.add_typer(snapshot_app, name="snapshot")
+    app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
     app.command("lint", epilog="Example: sequencer lint my_machine.py")(lint)
 
 
-def replica(
-    machine: Annotated[str, typer.Argument(help="matching or credit.")],
-    name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process.")],
+def attach(
+    machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
+    name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process. [MACHINE-PID]")] = "",
     data: DataDir = DEFAULT_DATA,
 ) -> None:
-    """Run one more replica of a machine in the foreground: it reads the log from the beginning, then keeps up."""
-    if machine not in MACHINES:
-        raise ConfigError(f"there is no machine {machine!r}: expected {' or '.join(MACHINES)}")
+    """Run one more replica of a machine in the foreground, while the venue trades; Ctrl-C detaches it.
+
+    It begins with the newest snapshot that the log vouches for, reads what followed, and goes live.
+    """
     config = Config.load(data)
+    make = machines.find(machine)
+    kind = make().name
+    name = name or f"{kind}-{os.getpid()}"
     with claim(config.data_dir, name):
-        run_replica(config, MACHINES[machine](), name, 0, stop_signal())
+        run(config, make, name, f"{kind}.{SHARD}", stop_signal())
+
+
+def detach(
+    name: Annotated[str, typer.Argument(help="A replica's name, as `sequencer status` shows it.")],
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have a replica end, wherever it runs; `sequencer up` will not start it again."""
+    config = Config.load(data)
+    console.print(f"{name}: {operating.detach(config, name)}", highlight=False)
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+SNAPSHOT_COLUMNS = ("shard", "number", "position", "bytes", "nodes", "made_by", "problem")
+
+
+@snapshot_app.command("take", epilog="Example: sequencer snapshot take --machine matching")
+def snapshot_take(
+    machine: Annotated[str, typer.Option(help="Only the replicas of this machine.")] = "",
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Take a snapshot of every shard at one place of the log, and wait until nodes keep it. Nothing stands still."""
+    config = Config.load(data)
+    with console.status("taking a snapshot"):
+        _asked, told = operating.take_snapshot(config, machine, keep=True)
+        operating.await_kept(config, told)
+    _show_told(told, output)
+
+
+@snapshot_app.command("list", epilog="Example: sequencer snapshot list -o json")
+def snapshot_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show the snapshots that the nodes keep, the newest first."""
+    rows = operating.snapshots(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("snapshots", SNAPSHOT_COLUMNS, rows))
+
+
+@snapshot_app.command("verify", epilog="Example: sequencer snapshot verify")
+def snapshot_verify(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Fetch every snapshot, compare it with the log, and restore it; exit with 1 if any cannot be used."""
+    with console.status("verifying") as shown:
+        rows = operating.verify_snapshots(Config.load(data), shown.update)
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("snapshots", ("shard", "number", "position", "node", "problem"), rows))
+    raise typer.Exit(1 if any(row["problem"] for row in rows) else 0)
+
+
+@snapshot_app.command("discard", epilog="Example: sequencer snapshot discard matching.0 12")
+def snapshot_discard(
+    shard: Annotated[str, typer.Argument(help="As `sequencer snapshot list` shows it.")],
+    number: Annotated[int, typer.Argument(help="The snapshot's number.")],
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have every node forget a snapshot; replicas begin with an older one, or with the log."""
+    for node, why in operating.discard_snapshot(Config.load(data), shard, number).items():
+        errors.print(f"{node}: {why}", highlight=False, markup=False)
+    console.print(f"snapshot {number} of {shard} is gone", highlight=False)
+
+
+@snapshot_app.command("schedule", epilog="Example: sequencer snapshot schedule --messages 1000000 --minutes 10")
+def snapshot_schedule(
+    messages: Annotated[int, typer.Option(min=0, help="After so many messages; 0: never for that.")],
+    minutes: Annotated[float, typer.Option(min=0, help="After so much sequenced time; 0: never for that.")],
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have snapshots taken on this schedule from now on; it stands in the log."""
+    sequence = operating.schedule(Config.load(data), messages, minutes * 60)
+    console.print(f"from sequence {sequence:,} on", highlight=False)
+
+
+def digest(
+    at: Annotated[int, typer.Option(help="At the last marker up to this sequence number; 0: at a new one.")] = 0,
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Show the digest of each replica's state at one place of the log; exit with 1 unless all of a shard agree."""
+    config = Config.load(data)
+    if not at:
+        with console.status("asking for digests"):
+            rows = operating.fresh_digests(config)
+    else:
+        rows = operating.digests(config, at)
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        shown = [{**row, "digest": row["digest"][:16]} for row in rows]
+        console.print(table("state digests", ("shard", "replica", "position", "digest", "agrees"), shown))
+    raise typer.Exit(0 if rows and all(row["agrees"] for row in rows) else 1)
+
+
+def _show_told(told: dict[str, Any], output: Format) -> None:
+    rows = [
+        {"shard": shard, "position": said.position, "outputs": said.outputs, "digest": said.digest.hex()}
+        for shard, said in sorted(told.items())
+    ]
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        shown = [{**row, "digest": row["digest"][:16]} for row in rows]
+        console.print(table("snapshots taken", ("shard", "position", "outputs", "digest"), shown))
+
+
+# --- accounts and the check ---------------------------------------------------------------------
 
 
 def credit(

@@ -1,257 +1,231 @@
-"""A replica: the process that binds one machine to the stream.
+"""The process of a replica: sockets and clocks around a `Replica`.
 
-    Subscriber --entries--> runs --apply--> events --sealed as batches--> Submitter
-                    |                          |
-                    +--- own shard's outputs --+ compared: the same, or this replica has diverged
+    nodes --snapshot--> seeding --> Replica --outputs--> Submitter --> log
+    Subscriber --entries-------------^  |
+                                        +-- at a marker --> Taker (forked children) --digest--> Submitter --> log
 
 Rules:
-- Outputs are a function of the log: what an entry gives is cut into batches of OUTPUT_MESSAGES, each
-  names that entry as its cause, and all batches of a shard are one chain. So every replica makes the
-  same bytes; the first copy is sequenced and the others confirm it.
-- Every sequenced output of the shard is compared with the own one, live and in replay.
 - While it catches up, a replica submits nothing; when it is live, only what is not in the log yet.
 - What raises in the machine halts the replica before anything of that entry leaves it. It stays to be
   asked about it, and does not go on.
 """
 
 import gc
-import hashlib
+import sys
 import traceback
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 
-import msgspec
 import zmq
 
 from engines.machine import Machine
-from engines.messages import DECODERS, ENCODER, Message, Reason
+from engines.messages import OPERATIONS, DetachReplica, Message
+from engines.replica import operations_in
+from engines.seeding import Seed, seed
+from engines.taking import Taker
 from sequencer.client import Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
-from sequencer.envelope import Batch, Entry, encode_batch
-from sequencer.errors import DivergedError
+from sequencer.envelope import Batch, Entry
+from sequencer.errors import DivergedError, IslandError
 
-OUTPUT_MESSAGES = 512
+POLL_MS = 50
+CHILD_WAIT_S = 1.0
 _STOPPED = ("halted", "diverged")
 
-
-class Run(msgspec.Struct, gc=False):
-    """Consecutive messages of one channel in one entry; `reason` is set where they cannot be read."""
-
-    first_sequence: int
-    channel: int
-    messages: list[Message]
-    count: int
-    reason: int = 0
+Context = zmq.Context["zmq.Socket[bytes]"]
 
 
-def runs(batches: list[Batch], channels: tuple[int, ...]) -> Iterator[Run]:
-    """What a machine that reads `channels` gets of an entry's batches."""
-    run: Run | None = None
-    for batch in batches:
-        if batch.channel not in channels:
-            run_over, run = run, None
-            if run_over is not None:
-                yield run_over
-            continue
-        read = _read(batch)
-        if run is not None and not run.reason and not read.reason and run.channel == read.channel:
-            run.messages += read.messages
-            run.count += read.count
-            continue
-        if run is not None:
-            yield run
-        run = read
-    if run is not None:
-        yield run
-
-
-def _read(batch: Batch) -> Run:
-    """Decode a batch; one that cannot be read, or whose count is false, is void as a whole."""
-    try:
-        messages = DECODERS[batch.channel].decode(batch.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Run(batch.first_sequence, batch.channel, [], batch.count, Reason.UNDECODABLE)
-    if len(messages) != batch.count:
-        return Run(batch.first_sequence, batch.channel, [], batch.count, Reason.FALSE_COUNT)
-    return Run(batch.first_sequence, batch.channel, messages, batch.count)
-
-
-class Replica:
-    """A machine and the chain of its outputs: pure, fed with entries in order."""
-
-    def __init__(self, machine: Machine, sender: str) -> None:
-        self.machine = machine
-        self.sender = sender
-        self.position = 0
-        """The last sequence number that was applied."""
-        self.number = 0
-        """The last output batch that was made."""
-        self.digest = bytes(32)
-        """Its digest: the digest of all outputs so far."""
-        self.confirmed = 0
-        """The last output batch that was seen in the log."""
-        self.unconfirmed: deque[Batch] = deque()
-
-    def apply(self, entry: Entry) -> list[Batch]:
-        """Take one entry; return the outputs that it caused. Raises DivergedError, or what the machine raises."""
-        batches = entry.batches()
-        for batch in batches:
-            if batch.sender == self.sender and batch.channel == self.machine.writes:
-                self._compare(batch)
-        events: list[Message] = []
-        for run in runs(batches, self.machine.reads):
-            if run.reason:
-                events += self.machine.reject(entry.time_ns, run.first_sequence, run.channel, run.count, run.reason)
-            else:
-                events += self.machine.apply(entry.time_ns, run.first_sequence, run.channel, run.messages)
-        made = self._seal(events, entry.first_sequence)
-        self.position = entry.next_sequence - 1
-        return made
-
-    def state_digest(self) -> bytes:
-        """SHA-256 of the machine's snapshot: equal states, equal digests."""
-        return hashlib.sha256(self.machine.snapshot()).digest()
-
-    def _seal(self, events: list[Message], cause: int) -> list[Batch]:
-        made = []
-        for first in range(0, len(events), OUTPUT_MESSAGES):
-            part = events[first : first + OUTPUT_MESSAGES]
-            batch = encode_batch(
-                self.sender,
-                self.machine.writes,
-                self.number + 1,
-                ENCODER.encode(part),
-                count=len(part),
-                previous=self.digest,
-                cause=cause,
-            )
-            self.number, self.digest = batch.number, batch.digest
-            self.unconfirmed.append(batch)
-            made.append(batch)
-        return made
-
-    def _compare(self, batch: Batch) -> None:
-        own = self.unconfirmed.popleft() if self.unconfirmed else None
-        if own is None or own.number != batch.number or own.digest != batch.digest:
-            raise DivergedError(
-                f"output {batch.number} of {self.sender} at sequence {batch.first_sequence} is "
-                f"{batch.digest.hex()[:16]} in the log; this replica made "
-                f"{f'{own.number}: {own.digest.hex()[:16]}' if own else 'nothing'} there"
-            )
-        self.confirmed = batch.number
+class _StoppedError(IslandError):
+    """Asked to stop while still attaching."""
 
 
 class Host:
-    """The shell of a replica: its loop, its sockets and what it reports."""
+    """One replica of a shard, under `name`."""
 
     def __init__(
-        self,
-        config: Config,
-        machine: Machine,
-        name: str,
-        shard: int,
-        context: "zmq.Context[zmq.Socket[bytes]]",
+        self, config: Config, make: Callable[[], Machine], name: str, shard: str, stop: StopSignal, context: Context
     ) -> None:
-        self.replica = Replica(machine, f"{machine.name}.{shard}")
         self._name = name
+        self._stop = stop
         self._state = "attaching"
-        self._detail: dict[str, str | int] = {}
-        self._subscriber = Subscriber(config.sources, context=context, follow_leader=True)
-        self._submitter = Submitter(
-            config.ingress,
-            self.replica.sender,
+        self._detail: dict[str, object] = {}
+        self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
+        begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
+        self._note(begun)
+        self.replica = begun.replica
+        self._taker = Taker(name, config.sources)
+        self._subscriber = Subscriber(
+            config.sources,
+            next_index=begun.next_index,
+            previous=begun.previous,
             context=context,
-            name=name,
+            follow_leader=True,
+        )
+        self._submitter = self._submits(config, self.replica.sender, context)
+        self._states = self._submits(config, self.replica.states.sender, context)
+        self._born_index = -1
+        """The end of the log when this process first heard of it."""
+        self._poller = zmq.Poller()
+        self._poller.register(stop.fd, zmq.POLLIN)
+        for socket in (*self._subscriber.sockets(), *self._submitter.sockets(), *self._states.sockets()):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def run(self) -> None:
+        """Follow the stream until asked to stop; after a halt, only report."""
+        while not self._stop.is_set:
+            if not self._subscriber.pending:
+                self._poller.poll(POLL_MS)
+            self._turn()
+
+    def close(self) -> None:
+        """End the children and close the sockets."""
+        self._taker.close()
+        self._subscriber.close()
+        self._submitter.close()
+        self._states.close()
+        self._reporter.close()
+
+    def _submits(self, config: Config, sender: str, context: Context) -> Submitter:
+        return Submitter(
+            config.ingress,
+            sender,
+            context=context,
+            name=self._name,
             opened=True,
             leader=lambda: self._subscriber.leader_ingress,
         )
-        self._reporter = Reporter(config.ingress, name, machine.name, kind="replica", context=context)
-        self._poller = zmq.Poller()
-        for socket in (*self._subscriber.sockets(), *self._submitter.sockets()):
-            self._poller.register(socket, zmq.POLLIN)
-
-    def run(self, stop: StopSignal) -> None:
-        """Follow the stream until `stop`; after a halt, only report."""
-        self._poller.register(stop.fd, zmq.POLLIN)
-        while not stop.is_set:
-            if self._subscriber.pending:
-                self._turn()
-            else:
-                self._poller.poll(50)
-                self._turn()
-
-    def close(self) -> None:
-        """Close the sockets."""
-        self._subscriber.close()
-        self._submitter.close()
-        self._reporter.close()
 
     def _turn(self) -> None:
         entries = self._subscriber.receive()
+        if self._born_index < 0:
+            self._born_index = self._subscriber.high_water
         if self._state not in _STOPPED:
-            self._apply(entries)
+            self._advance(entries)
+        else:
+            self._listen(entries)
         if self._state not in _STOPPED:
             self._submit()
         self._reporter.tend(self._state, self._report)
 
-    def _apply(self, entries: list[Entry]) -> None:
+    def _advance(self, entries: list[Entry]) -> None:
         index = 0
         try:
+            self._taker.tend(self.replica)
             for entry in entries:
                 index = entry.index
                 if entry.message_count:
-                    self._outbox(self.replica.apply(entry))
+                    self._apply(entry)
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
 
-    def _outbox(self, made: list[Batch]) -> None:
-        for batch in made:
+    def _apply(self, entry: Entry) -> None:
+        replica = self.replica
+        for batch in replica.apply(entry):
             self._submitter.offer(batch)
+        if replica.at_marker:
+            self._take()
+        if replica.operations:
+            self._obey(entry.index, replica.operations)
+
+    def _listen(self, entries: list[Entry]) -> None:
+        """A replica that is halted goes no further, but still ends when asked to."""
+        for entry in entries:
+            for batch in entry.batches():
+                if batch.channel == OPERATIONS:
+                    self._obey(entry.index, operations_in(batch))
+
+    def _obey(self, index: int, operations: list[Message]) -> None:
+        for operation in operations:
+            # What stands in the log from before was meant for an earlier process of this name.
+            if isinstance(operation, DetachReplica) and operation.name == self._name and index > self._born_index >= 0:
+                self._stop.set()
+
+    def _take(self) -> None:
+        """Begin a snapshot; where markers come faster than digests are made, wait for these."""
+        while self._taker.is_busy and not self._stop.is_set:
+            self._taker.wait(CHILD_WAIT_S)
+            self._taker.tend(self.replica)
+        self._taker.take(self.replica, keep=self.replica.markers.keep and self._state == "live")
 
     def _submit(self) -> None:
         """Send what the log lacks; nothing before everything in it has been seen."""
-        self._submitter.withdraw(self.replica.confirmed)
+        replica = self.replica
+        self._submitter.withdraw(replica.confirmed)
+        self._states.withdraw(replica.states.seen)
         if self._subscriber.caught_up:
             if self._state != "live":
                 self._state = "live"
                 gc.collect()
                 gc.freeze()
-            self._submitter.flush()
-            self._submitter.receive()
+            self._send(self._submitter, [])
+            self._send(self._states, replica.states.due(replica.confirmed))
         elif self._state == "live":
             self._submitter.flush()
         else:
             self._state = "catching-up"
 
+    @staticmethod
+    def _send(submitter: Submitter, batches: list[Batch]) -> None:
+        for batch in batches:
+            submitter.offer(batch)
+        submitter.flush()
+        submitter.receive()
+
     def _halt(self, state: str, index: int, error: str, trace: str) -> None:
         """Go no further; what earlier entries gave is still said."""
         self._submitter.flush()
         self._state = state
-        self._detail = {"halted_at_index": index, "error": error, "traceback": trace}
+        self._detail.update({"halted_at_index": index, "error": error, "traceback": trace})
+
+    # --- what is told ---------------------------------------------------------------------------
+
+    def _say(self, doing: str) -> None:
+        """Tell how attaching goes; called while it waits. Raises when asked to stop."""
+        if self._stop.is_set:
+            raise _StoppedError("asked to stop")
+        self._reporter.tend(self._state, lambda: {"position": 0, "lag": 0, "doing": doing})
+
+    def _note(self, begun: Seed) -> None:
+        """Keep what is told of how this process began."""
+        self._detail["began_at"] = begun.replica.position
+        if begun.passed_over:
+            self._detail["passed_over"] = begun.passed_over
+        for why in begun.passed_over:
+            print(f"passed over: {why}", file=sys.stderr, flush=True)
 
     def _report(self) -> dict[str, object]:
-        subscriber = self._subscriber
-        return {
-            "sender": self.replica.sender,
-            "position": self.replica.position,
+        subscriber, replica, taker = self._subscriber, self.replica, self._taker
+        told: dict[str, object] = {
+            "sender": replica.sender,
+            "position": replica.position,
             "lag": subscriber.lag,
-            "outputs": self.replica.number,
-            "confirmed": self.replica.confirmed,
-            "digest": self.replica.digest.hex()[:16],
+            "outputs": replica.number,
+            "confirmed": replica.confirmed,
+            "digest": replica.digest.hex()[:16],
+            "states": replica.states.digests(),
+            "marker": replica.markers.number,
+            "vouched": replica.states.seen,
+            "snapshots": taker.taken,
             "switches": subscriber.switches,
             **self._detail,
         }
+        if taker.error:
+            told["snapshot_error"] = taker.error
+        return told
 
 
-def run(config: Config, machine: Machine, name: str, shard: int, stop: StopSignal) -> None:
-    """Be a replica of `machine` until asked to stop."""
+def run(config: Config, make: Callable[[], Machine], name: str, shard: str, stop: StopSignal) -> None:
+    """Be the replica `name` of a shard until asked to stop. Raises IslandError where it cannot go on."""
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    host = Host(config, machine, name, shard, context)
+    context: Context = zmq.Context()
+    host = None
     try:
-        host.run(stop)
+        host = Host(config, make, name, shard, stop, context)
+        host.run()
+    except _StoppedError:
+        return
     finally:
-        host.close()
+        if host is not None:
+            host.close()
         context.destroy(linger=0)

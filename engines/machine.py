@@ -23,7 +23,7 @@ class Machine(Protocol):
     """The channels that it wants; all others are skipped undecoded."""
 
     writes: ClassVar[int]
-    """The one channel of its events."""
+    """The one channel of its events; 0 for a machine that only reads."""
 
     def apply(self, time_ns: int, first_sequence: int, channel: int, messages: Sequence[Message]) -> list[Message]:
         """Take messages at positions first_sequence, first_sequence + 1, ... and return what follows from them.

@@ -8,6 +8,8 @@ in ns since the epoch; money is an integer with a number of decimals beside it.
     COMMANDS   gateways    what clients and operators ask for
     DECISIONS  credit      which orders of a run of commands are refused; what happened to accounts
     RESULTS    matching    what happened to orders and instruments
+    OPERATIONS operators   what replicas are to do: snapshots, ...; machines do not see them
+    STATES     replicas    the digest of a shard's state at a marker
 
 Every command begins with the client that issues it and that client's command number (1, 2, 3, ...).
 `order_id` is the sequence number of an order's NewOrder; `by` is the sequence number of the command
@@ -22,6 +24,8 @@ import msgspec
 COMMANDS: Final = 1
 DECISIONS: Final = 2
 RESULTS: Final = 3
+OPERATIONS: Final = 4
+STATES: Final = 5
 
 CLIENT_ORDER_ID_CHARS_MAX: Final = 64
 INT_MAX: Final = (1 << 63) - 1
@@ -426,6 +430,46 @@ class BatchRejected(Message, tag=74):
     reason: int
 
 
+# --- operations (operators) -------------------------------------------------------------------
+
+
+class TakeSnapshot(Message, tag=90):
+    """A marker: the replicas of `machine` (empty: of all) tell the digest of their state behind this entry.
+
+    With `keep` they bring the state itself to the nodes as well.
+    """
+
+    machine: str = ""
+    keep: bool = True
+
+
+class ScheduleSnapshots(Message, tag=91):
+    """From here on the end of an entry is a marker when so many messages, or so much sequenced time, have passed.
+
+    It counts from the last marker of the shard; 0 means never.
+    """
+
+    every_messages: int
+    every_ns: int
+
+
+class DetachReplica(Message, tag=92):
+    """The replica of this name ends itself, if it runs."""
+
+    name: str
+
+
+# --- states (replicas) ------------------------------------------------------------------------
+
+
+class StateDigest(Message, tag=100):
+    """SHA-256 of the shard's snapshot at its next marker: the state behind `position`, with so many outputs made."""
+
+    position: int
+    outputs: int
+    digest: bytes
+
+
 Command = (
     NewOrder | ReplaceOrder | CancelOrder | CancelAll | RegisterClient | SetInstrument | HaltInstrument
     | ResumeInstrument | SetCredit | AdjustCredit | Settle | BlockClient | UnblockClient | Tick
@@ -437,11 +481,14 @@ Result = (
     OrderAccepted | OrderRejected | OrderCanceled | OrderReplaced | OrderExpired | CancelRejected | ReplaceRejected
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
 )  # fmt: skip
+Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),
     DECISIONS: msgspec.msgpack.Decoder(list[Decision]),
     RESULTS: msgspec.msgpack.Decoder(list[Result]),
+    OPERATIONS: msgspec.msgpack.Decoder(list[Operation]),
+    STATES: msgspec.msgpack.Decoder(list[StateDigest]),
 }
 """For each channel, what reads a whole payload; raises msgspec.DecodeError."""
 
@@ -460,4 +507,10 @@ def describe(channel: int, payload: bytes | memoryview) -> list[tuple[str, dict[
         messages = decode(channel, payload)
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
         return []
-    return [(type(message).__name__, msgspec.structs.asdict(message)) for message in messages]
+    return [(type(message).__name__, _shown(message)) for message in messages]
+
+
+def _shown(message: Message) -> dict[str, object]:
+    """The fields of a message; digests as people write them."""
+    fields = msgspec.structs.asdict(message)
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}

@@ -33,13 +33,15 @@ cluster = "{cluster}"
 segment_bytes = 67108864
 reserve_bytes = 8388608
 plain_segments = 4          # all of the log is kept: older segments are compressed
-reserve_channels = [2, 3]   # decisions and results are served while the disk is nearly full
+reserve_channels = [2, 3, 4, 5]   # all but commands are served while the disk is nearly full
 
-# Which senders may write on which channels: 1 commands, 2 decisions, 3 results.
+# Which senders may write on which channels: 1 commands, 2 decisions, 3 results, 4 operations, 5 states.
 [channels]
 "gateway.*" = [1]
 "credit.*" = [2]
 "matching.*" = [3]
+"operator" = [4]
+"*.state" = [5]
 
 [endpoints]
 order = "tcp://127.0.0.1:{order}"
@@ -60,10 +62,10 @@ disk = "{disk}"   # the identity of its directory: votes from another disk do no
 _PROCESSES = """
 # What `sequencer up` starts beside the nodes and their replayers.
 [processes]
-matching-1.command = ["replica", "matching", "--name", "matching-1"]
-matching-2.command = ["replica", "matching", "--name", "matching-2"]
-credit-1.command = ["replica", "credit", "--name", "credit-1"]
-credit-2.command = ["replica", "credit", "--name", "credit-2"]
+matching-1.command = ["attach", "matching", "--name", "matching-1"]
+matching-2.command = ["attach", "matching", "--name", "matching-2"]
+credit-1.command = ["attach", "credit", "--name", "credit-1"]
+credit-2.command = ["attach", "credit", "--name", "credit-2"]
 order-1.command = ["gateway", "order", "--name", "order-1"]
 marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
 """

@@ -165,7 +165,8 @@ def _reported(answers: dict[str, NodeStatus | None], pids: dict[str, int]) -> li
 
 def _missing_row(config: Config, name: str, pid: int) -> Row:
     command = config.processes[name].command
-    kind = command[0] if command[0] in ("replica", "gateway") else "client"
+    kinds = {"attach": "replica", "gateway": "gateway"}
+    kind = kinds.get(command[0], "client")
     role = command[1] if len(command) > 1 else ""
     state = "silent" if pid else "dead"
     return {"name": name, "kind": kind, "role": role, "pid": pid, "position": 0, "lag": 0, "state": state}

@@ -171,6 +171,10 @@ class Config(msgspec.Struct, frozen=True):
         """Where a node keeps its journal."""
         return self.data_dir / name
 
+    def snapshot_directory(self, name: str) -> Path:
+        """Where a node keeps the snapshots of replicas."""
+        return self.data_dir / f"{name}-snapshots"
+
     def written(self, name: str) -> NodeConfig:
         """A node as the file has it. Raises ConfigError."""
         self.node(name)

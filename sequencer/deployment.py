@@ -1,7 +1,8 @@
-"""Which nodes venue.toml names: how they get there, and how they leave.
+"""Which nodes and processes venue.toml names: how they get there, and how they leave.
 
     create     every founder's directory is given its identity, and the file tells it
     enlist     one more node, after the pattern of those that are there
+    dismiss    a process that `sequencer up` no longer starts
     retire     a node that was removed stays in the file, since the log began with it, and is not started any more
 
 The file is its user's: it is changed by lines, and comments stay.
@@ -42,6 +43,14 @@ def retire(data_dir: Path, name: str) -> Config:
     text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
     _rewrite(data_dir, text.replace(_name_line(name), _name_line(name) + _RETIRED))
     return Config.load(data_dir)
+
+
+def dismiss(data_dir: Path, name: str) -> None:
+    """Take a process out of `[processes]`; nothing, where it is not there in the form `NAME.command = [...]`."""
+    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    without = re.sub(rf"(?m)^{re.escape(name)}\.command = .*\n", "", text)
+    if without != text:
+        _rewrite(data_dir, without)
 
 
 def _block(model: NodeConfig, name: str) -> str:

@@ -45,5 +45,9 @@ class DivergedError(IslandError):
     """A sequenced output of this shard differs from the one that this replica computed."""
 
 
+class SnapshotError(IslandError):
+    """A replica's snapshot that cannot be used; the message says why."""
+
+
 class RunningError(IslandError):
     """The data directory is in use by another process."""

@@ -2,6 +2,7 @@
 
     DEALER --batches or a question--> ROUTER (node ingress)    --answer--> DEALER
     DEALER --Fetch------------------> ROUTER (replayer)        --Fetched, entries--> DEALER
+    DEALER --OfferSnapshot, ...-----> ROUTER (replayer)        --an answer--> DEALER
 
     SUB <--topic, entry or heartbeat-- PUB (node publisher)
 
@@ -137,11 +138,94 @@ class Fetched(msgspec.Struct, array_like=True, tag=21, frozen=True):
     high_water: int
 
 
+class StoredSnapshot(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a replica's snapshot without its body.
+
+    It is number `number` of its shard, the state behind entry `index` and sequence number `position`, at `time_ns`;
+    the body has `size_bytes` and the SHA-256 `checksum`. Entry `vouched_index` holds the state's digest.
+    """
+
+    shard: str
+    number: int
+    index: int
+    position: int
+    time_ns: int
+    size_bytes: int
+    checksum: bytes
+    vouched_index: int
+    made_by: str
+
+
+class AskSnapshots(msgspec.Struct, array_like=True, tag=30, frozen=True):
+    """Which snapshots do you keep? Of one shard, or of all (empty)."""
+
+    shard: str
+
+
+class SnapshotsAre(msgspec.Struct, array_like=True, tag=31, frozen=True):
+    """What a node keeps, by shard and number; and the files that cannot be read, each with why."""
+
+    kept: list[StoredSnapshot]
+    damaged: list[tuple[str, str]]
+
+
+class FetchSnapshot(msgspec.Struct, array_like=True, tag=32, frozen=True):
+    """Send the body from this offset on."""
+
+    shard: str
+    number: int
+    offset: int
+
+
+class SnapshotPart(msgspec.Struct, array_like=True, tag=33, frozen=True):
+    """A part of a body; empty behind its end, or where the snapshot is not kept."""
+
+    shard: str
+    number: int
+    offset: int
+    data: bytes
+
+
+class OfferSnapshot(msgspec.Struct, array_like=True, tag=34, frozen=True):
+    """Will you keep this?"""
+
+    snapshot: StoredSnapshot
+
+
+class StoreSnapshot(msgspec.Struct, array_like=True, tag=35, frozen=True):
+    """A part of the body of a snapshot that was offered."""
+
+    shard: str
+    number: int
+    offset: int
+    data: bytes
+
+
+class SnapshotWanted(msgspec.Struct, array_like=True, tag=36, frozen=True):
+    """Go on at this offset; -1: no more is wanted, and `why` says why, where it is not kept."""
+
+    shard: str
+    number: int
+    offset: int
+    why: str
+
+
+class DiscardSnapshot(msgspec.Struct, array_like=True, tag=37, frozen=True):
+    """Forget a snapshot. An Outcome answers."""
+
+    shard: str
+    number: int
+
+
 Question = AskPosition | Report | AskStatus | AskMembers | AskChange | AskTransfer | AskCommitted
 Answer = PositionOf | Refused | NotLeader | NodeStatus | MembersAre | Outcome | CommittedIs
+
+StoreQuestion = Fetch | AskSnapshots | FetchSnapshot | OfferSnapshot | StoreSnapshot | DiscardSnapshot
+StoreAnswer = SnapshotsAre | SnapshotPart | SnapshotWanted | Outcome
 
 ENCODER = msgspec.msgpack.Encoder()
 QUESTIONS: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
-FETCHES: msgspec.msgpack.Decoder[Fetch] = msgspec.msgpack.Decoder(Fetch)
+STORE_QUESTIONS: msgspec.msgpack.Decoder[StoreQuestion] = msgspec.msgpack.Decoder(StoreQuestion)
+STORE_ANSWERS: msgspec.msgpack.Decoder[StoreAnswer] = msgspec.msgpack.Decoder(StoreAnswer)
 FETCHED: msgspec.msgpack.Decoder[Fetched] = msgspec.msgpack.Decoder(Fetched)

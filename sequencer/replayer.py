@@ -1,7 +1,8 @@
-"""Serves ranges of a node's log to any number of readers, in a process of its own.
+"""Serves ranges of a node's log to any number of readers, and keeps replicas' snapshots, in a process of its own.
 
     journal files --read--> ROUTER --entries--> readers (Subscriber, Replay)
     node's heartbeats, and the journal's own notes --> what may be served: committed entries only
+    replicas --snapshots--> ROUTER <--> SnapshotStore --snapshots--> blank hosts
 
 A reader asks for one range at a time, so what is queued for it is bounded; a slow one waits for
 nobody, and nobody for it. The node does not notice.
@@ -17,8 +18,26 @@ from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
 from sequencer.memory import hold_memory
-from sequencer.protocol import ENCODER, FETCHES, HEARTBEATS_OF, Fetched
+from sequencer.protocol import (
+    ENCODER,
+    HEARTBEATS_OF,
+    STORE_QUESTIONS,
+    AskSnapshots,
+    DiscardSnapshot,
+    Fetch,
+    Fetched,
+    FetchSnapshot,
+    OfferSnapshot,
+    Outcome,
+    SnapshotPart,
+    SnapshotsAre,
+    SnapshotWanted,
+    StoreAnswer,
+    StoreQuestion,
+    StoreSnapshot,
+)
 from sequencer.sockets import bind, tune
+from sequencer.store import SnapshotStore
 
 FETCH_BYTES_MAX = 4 << 20
 TURN_REQUESTS = 64
@@ -79,6 +98,9 @@ class Replayer:
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         node = config.node(name)
         self._log = CommittedLog(config.journal_directory(name), config.cluster)
+        self._store = SnapshotStore(
+            config.snapshot_directory(name), config.cluster, reserve_bytes=config.journal.reserve_bytes
+        )
         self._requests = tune(context.socket(zmq.ROUTER))
         bind(self._requests, node.replayer, f"nodes.{name}.replayer")
         self._stream = tune(context.socket(zmq.SUB))
@@ -114,14 +136,40 @@ class Replayer:
         for _ in range(TURN_REQUESTS):
             try:
                 identity, frame = self._requests.recv_multipart(zmq.NOBLOCK)
-                fetch = FETCHES.decode(frame)
+                question: StoreQuestion = STORE_QUESTIONS.decode(frame)
             except zmq.Again:
                 return
             except (ValueError, RecursionError):
                 continue  # not our protocol
-            entries = self._log.read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
-            head = ENCODER.encode(Fetched(fetch.first_index, self._log.high_water))
-            try:
-                self._requests.send_multipart([identity, head, b"".join(entries)], zmq.NOBLOCK)
-            except zmq.Again:
-                continue  # its queue is full: it asks again
+            if isinstance(question, Fetch):
+                self._send([identity, *self._range(question)])
+            else:
+                self._send([identity, ENCODER.encode(answer(self._store, question))])
+
+    def _range(self, fetch: Fetch) -> list[bytes]:
+        entries = self._log.read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
+        return [ENCODER.encode(Fetched(fetch.first_index, self._log.high_water)), b"".join(entries)]
+
+    def _send(self, frames: list[bytes]) -> None:
+        try:
+            self._requests.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return  # its queue is full: it asks again
+
+
+def answer(store: SnapshotStore, question: StoreQuestion) -> StoreAnswer:
+    """What a node says to a question about snapshots."""
+    match question:
+        case AskSnapshots(shard):
+            return SnapshotsAre(store.kept(shard), sorted(store.damaged.items()))
+        case FetchSnapshot(shard, number, offset):
+            return SnapshotPart(shard, number, offset, store.read(shard, number, offset))
+        case OfferSnapshot(snapshot):
+            return SnapshotWanted(snapshot.shard, snapshot.number, *store.offer(snapshot))
+        case StoreSnapshot(shard, number, offset, data):
+            return SnapshotWanted(shard, number, *store.put(shard, number, offset, data))
+        case DiscardSnapshot(shard, number):
+            why = store.discard(shard, number)
+            return Outcome(not why, why)
+        case Fetch():
+            raise AssertionError("ranges of the log are not the store's")

@@ -4,27 +4,36 @@ Submitter --batches--> node            Subscriber <--entries-- publisher
                                            |  ^
 Reporter --reports--> nodes                +--+ gaps from a replayer
 
-Replay reads history; stop_signal, tune and hold_memory help to write a process's loop.
+Replay reads history; SnapshotClient brings and fetches what replicas begin with; Voice says one thing; stop_signal,
+tune and hold_memory help to write a process's loop.
 """
 
 from sequencer.client.replay import Replay
 from sequencer.client.reporter import Reporter
+from sequencer.client.saying import Voice
+from sequencer.client.snapshots import SnapshotClient, kept_by_node
 from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
 from sequencer.memory import hold_memory
+from sequencer.protocol import SnapshotsAre, StoredSnapshot
 from sequencer.sockets import bind, tune
 
 __all__ = [
     "Replay",
     "Reporter",
+    "SnapshotClient",
+    "SnapshotsAre",
     "Source",
     "StopSignal",
+    "StoredSnapshot",
     "Submitter",
     "Subscriber",
+    "Voice",
     "bind",
     "hold_memory",
+    "kept_by_node",
     "stop_signal",
     "tune",
 ]

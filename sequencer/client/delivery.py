@@ -53,6 +53,7 @@ class Delivery:
         *,
         now_ms: Callable[[], int],
         next_index: int = 1,
+        previous: bytes | None = None,
         arbitrate: bool = False,
         follow_leader: bool = False,
     ) -> None:
@@ -78,7 +79,7 @@ class Delivery:
         self._term = 0
         self._term_ms = 0
         self._cluster = b""
-        self._last_digest: bytes | None = NO_DIGEST if next_index == 1 else None
+        self._last_digest: bytes | None = NO_DIGEST if next_index == 1 else previous
         self._held: dict[int, Entry] = {}
         self._held_bytes = 0
 

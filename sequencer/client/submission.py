@@ -97,6 +97,8 @@ class Submission:
         if not self._asking or at.sender != self.sender:
             return
         self._asking = False
+        if at.number > self.number:
+            self.number, self.digest = at.number, at.digest  # where the stream was not read from its beginning
         self.incarnation = at.incarnation + 1
         self._opening = encode_batch(
             self.sender, CONTROL, at.number, self._random(16), count=1, incarnation=self.incarnation

@@ -25,13 +25,17 @@ BURST = 256
 
 
 class Subscriber:
-    """Delivers the stream from `next_index` on. Not thread-safe: it belongs to one loop."""
+    """Delivers the stream from `next_index` on. Not thread-safe: it belongs to one loop.
+
+    `previous` is the digest of the entry before it, where it is known: another log is then noticed at once.
+    """
 
     def __init__(
         self,
         sources: Sequence[Source],
         *,
         next_index: int = 1,
+        previous: bytes | None = None,
         context: "zmq.Context[zmq.Socket[bytes]]",
         arbitrate: bool = False,
         follow_leader: bool = False,
@@ -43,7 +47,12 @@ class Subscriber:
             for topic in (ENTRIES_OF, HEARTBEATS_OF)
         }
         self._core = Delivery(
-            len(self._sources), now_ms=_now_ms, next_index=next_index, arbitrate=arbitrate, follow_leader=follow_leader
+            len(self._sources),
+            now_ms=_now_ms,
+            next_index=next_index,
+            previous=previous,
+            arbitrate=arbitrate,
+            follow_leader=follow_leader,
         )
         self._full_burst = False
         self._socket = tune(context.socket(zmq.SUB))

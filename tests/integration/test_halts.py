@@ -49,8 +49,9 @@ def venue(tmp_path: Path) -> Iterator[Running]:
 def hosted(venue: Running, machine: Frail) -> Iterator[None]:
     """A replica of the machine, called `frail-1`, in a thread of this process."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    host, stop = Host(venue.config, machine, "frail-1", 0, context), StopSignal()
-    thread = threading.Thread(target=host.run, args=(stop,))
+    stop = StopSignal()
+    host = Host(venue.config, lambda: machine, "frail-1", "frail.0", stop, context)
+    thread = threading.Thread(target=host.run)
     thread.start()
     try:
         yield

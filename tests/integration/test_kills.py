@@ -79,7 +79,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_one_replica_is_enough(machine: str, alone: Running, undisturbed: dict[str, list[Event]]):
     """A replica that is killed and stays away is missed by nobody, and told as dead."""
     second = f"{machine}-2"
-    alone.spawn("replica", machine, "--name", second)
+    alone.spawn("attach", machine, "--name", second)
     alone.await_row(second, "live")
 
     events = traded_while(alone, f"{machine}-", second)

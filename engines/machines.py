@@ -1,0 +1,66 @@
+"""Which machines there are: the venue's own, installed ones, and any class that a user names.
+
+matching | credit            the venue's own
+NAME                         an entry point of the group `sequencer.machines`
+package.module:Class         whatever can be imported from here, also from the current directory
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Final
+
+from engines.credit import Credit
+from engines.machine import Machine
+from engines.matching import Matching
+from sequencer.envelope import SENDER_BYTES_MAX
+from sequencer.errors import ConfigError
+
+GROUP: Final = "sequencer.machines"
+STATE_SUFFIX_BYTES: Final = len(".0.state")
+_OWN: Final[dict[str, Callable[[], Machine]]] = {"matching": Matching, "credit": Credit}
+_ATTRIBUTES: Final = ("name", "reads", "writes", "apply", "reject", "snapshot", "restore")
+
+
+def find(named: str) -> Callable[[], Machine]:
+    """What makes a machine of this name. Raises ConfigError that says what is missing."""
+    if named in _OWN:
+        return _OWN[named]
+    if ":" in named:
+        return _checked(named, _imported(named))
+    for point in entry_points(group=GROUP):
+        if point.name == named:
+            return _checked(named, point.load())
+    installed = sorted(point.name for point in entry_points(group=GROUP))
+    known = ", ".join([*_OWN, *installed])
+    raise ConfigError(f"there is no machine {named!r}: expected {known}, or a class as package.module:Class")
+
+
+def _imported(named: str) -> object:
+    module_name, _, class_name = named.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a user's file lies where the command is called
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{module_name} cannot be imported: {error}") from None
+    try:
+        found: object = getattr(module, class_name)
+    except AttributeError:
+        raise ConfigError(f"{module_name} has no {class_name!r}") from None
+    return found
+
+
+def _checked(named: str, found: object) -> Callable[[], Machine]:
+    missing = [attribute for attribute in _ATTRIBUTES if not hasattr(found, attribute)]
+    if missing or not isinstance(found, type):
+        lacks = ", ".join(missing) or "being a class"
+        raise ConfigError(f"{named} is no machine: it lacks {lacks}; engines/machine.py says what one is")
+    name = getattr(found, "name", "")
+    room = SENDER_BYTES_MAX - STATE_SUFFIX_BYTES
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > room:
+        raise ConfigError(f"{named}: `name` must be an identifier of at most {room} letters, got {name!r}")
+    if name in _OWN:
+        raise ConfigError(f"{named}: `name` is {name!r}, which is the venue's own; choose another")
+    return found

@@ -1,0 +1,136 @@
+"""How a replica begins: with the newest snapshot that the log vouches for, or at the beginning of the log.
+
+    nodes --what they keep--> newest first --fetch--> body --> image --SHA-256--+
+                                                                                 +--> the same? --> restored replica
+    log, entry `vouched_index` --StateDigest of this shard and number-----------+
+
+Rules:
+- A snapshot counts only if the log holds its digest, in the shard's own chain. Which node kept it, and who brought it,
+  proves nothing.
+- One that cannot be used is passed over, with the reason; the next one is tried, from each node that keeps it.
+- Nothing is begun before a node has answered: at the start of a venue all come up at once.
+- Without any the log is read from its beginning: every node has all of it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import zmq
+
+from engines import snapshot as images
+from engines.machine import Machine
+from engines.messages import DECODERS, STATES, StateDigest
+from engines.replica import Replica
+from engines.snapshot import Snapshot
+from sequencer.client import Replay, SnapshotClient, SnapshotsAre, Source, StoredSnapshot, kept_by_node
+from sequencer.envelope import Batch
+from sequencer.errors import IslandError, SnapshotError
+
+LIST_MS: Final = 1000
+LOG_S: Final = 5.0
+
+Say = Callable[[str], None]
+Context = zmq.Context["zmq.Socket[bytes]"]
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """A replica to go on with: its next entry is `next_index`, and follows one whose digest is `previous`.
+
+    `passed_over` says of each snapshot that was not used why.
+    """
+
+    replica: Replica
+    next_index: int
+    previous: bytes | None
+    passed_over: list[str]
+
+
+def seed(
+    make: Callable[[], Machine], shard: str, sources: tuple[Source, ...], cluster: bytes, *, context: Context, say: Say
+) -> Seed:
+    """The replica of `shard` to begin with. `say` is told what is being done, at least every 50 ms.
+
+    Raises UnreachableError when the log cannot be read.
+    """
+    passed_over: list[str] = []
+    for stored, source in candidates(sources, shard, context=context, say=say):
+        try:
+            snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
+            replica = restored(make, snapshot, vouch)
+        except IslandError as error:
+            passed_over.append(f"snapshot {stored.number} on {source.name}: {error}")
+            continue
+        return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over)
+    return Seed(Replica(make(), shard), 1, None, passed_over)
+
+
+def candidates(
+    sources: tuple[Source, ...], shard: str, *, context: Context, say: Say
+) -> list[tuple[StoredSnapshot, Source]]:
+    """What the nodes keep of a shard, the newest first."""
+    by_name = {source.name: source for source in sources}
+    listed: dict[str, SnapshotsAre] = {}
+    while not listed:  # without a node there is no stream either
+        listed = kept_by_node(
+            sources, shard, context=context, idle=lambda: say("asking for snapshots"), answer_ms=LIST_MS
+        )
+    found = [(stored, by_name[node]) for node, answer in listed.items() for stored in answer.kept]
+    return sorted(found, key=lambda pair: pair[0].number, reverse=True)
+
+
+def fetch_vouched(
+    stored: StoredSnapshot,
+    source: Source,
+    sources: tuple[Source, ...],
+    cluster: bytes,
+    *,
+    context: Context,
+    say: Say,
+) -> tuple[Snapshot, Batch]:
+    """A snapshot from one node, and the batch of the log that vouches for it. Raises SnapshotError, or IslandError."""
+
+    def progress(done: int, size: int) -> None:
+        say(f"fetching snapshot {stored.number} from {source.name}: {done * 100 // size}%")
+
+    client = SnapshotClient(source, context=context, idle=lambda: say(f"fetching snapshot {stored.number}"))
+    try:
+        body = client.fetch(stored, progress)
+    finally:
+        client.close()
+    image = images.decompress(body)
+    snapshot = images.decode(image)
+    if (snapshot.cluster, snapshot.shard, snapshot.markers.number) != (cluster, stored.shard, stored.number):
+        raise SnapshotError(
+            f"it is number {snapshot.markers.number} of {snapshot.shard} in group {snapshot.cluster.hex()}; "
+            f"expected {stored.number} of {stored.shard} in {cluster.hex()}"
+        )
+    told, vouch = vouch_of(stored, sources, context=context)
+    if told.digest != images.digest_of(image):
+        raise SnapshotError(
+            f"its digest is {images.digest_of(image).hex()[:16]}, the log vouches for {told.digest.hex()[:16]}"
+        )
+    return snapshot, vouch
+
+
+def vouch_of(stored: StoredSnapshot, sources: tuple[Source, ...], *, context: Context) -> tuple[StateDigest, Batch]:
+    """What the log says of a snapshot, and where. Raises SnapshotError, or UnreachableError."""
+    replay = Replay(sources, stored.vouched_index, stored.vouched_index, context=context, patience_s=LOG_S)
+    try:
+        for entry in replay:
+            for batch in entry.batches():
+                if (batch.sender, batch.channel, batch.number) == (f"{stored.shard}.state", STATES, stored.number):
+                    told = DECODERS[STATES].decode(batch.payload)[0]
+                    assert isinstance(told, StateDigest), told
+                    return told, batch
+    finally:
+        replay.close()
+    raise SnapshotError(f"entry {stored.vouched_index} of the log does not vouch for it")
+
+
+def restored(make: Callable[[], Machine], snapshot: Snapshot, vouch: Batch) -> Replica:
+    """The replica that made a snapshot. Raises SnapshotError where the machine cannot read it."""
+    try:
+        return Replica.resumed(make(), snapshot, vouch)
+    except Exception as error:  # noqa: BLE001 - whatever a machine raises, it cannot use this state
+        raise SnapshotError(f"the machine cannot read its state: {type(error).__name__}: {error}") from None

@@ -1,0 +1,215 @@
+"""Taking a snapshot without standing still: a forked child has the state as it was, and does all the work.
+
+    replica --fork--> child: machine.snapshot(), SHA-256 --digest--> replica --StateDigest--> log
+                        |                                                                      |
+                        +-- compress, bring to the nodes <----- "vouched in entry i" ----------+
+
+Rules:
+- The replica pays for the fork, and then for copying the memory pages that it changes while the child lives.
+- A child that fails costs its snapshot, and nothing else; why is told. It ends with the replica, whose end closes
+  the pipe that it waits on.
+- Nothing is brought to a node before the log vouches for it.
+"""
+
+import contextlib
+import gc
+import hashlib
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+import msgspec
+import zmq
+
+from engines import snapshot as images
+from engines.messages import StateDigest
+from engines.replica import Replica
+from engines.snapshot import Snapshot
+from sequencer.client import SnapshotClient, Source, StoredSnapshot
+from sequencer.errors import IslandError
+
+WORKING_MAX: Final = 2
+"""Children that have not told their digest yet."""
+CHILDREN_MAX: Final = 6
+NICENESS: Final = 10
+VOUCH_S: Final = 60.0
+ERROR_BYTES_MAX: Final = 2000
+_DIGEST_BYTES: Final = 32
+_INDEX_BYTES: Final = 8
+_DONE = b"+"
+_FAILED = b"-"
+
+
+class _Child(msgspec.Struct):
+    pid: int
+    number: int
+    position: int
+    outputs: int
+    read_fd: int
+    write_fd: int
+    said: bytes = b""
+    told: bool = False
+    vouched: bool = False
+
+
+class Taker:
+    """The children of one replica. `name` is who made a snapshot, `nodes` who keeps it."""
+
+    def __init__(self, name: str, nodes: tuple[Source, ...]) -> None:
+        self._name = name
+        self._nodes = nodes
+        self._children: list[_Child] = []
+        self.taken = 0
+        """How many snapshots were brought to a node, or were there already."""
+        self.error = ""
+        """Why the last one failed."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the next child should be waited with."""
+        return sum(not child.told for child in self._children) >= WORKING_MAX
+
+    def take(self, replica: Replica, *, keep: bool) -> None:
+        """Begin a snapshot of the replica as it is now, which is at a marker."""
+        if len(self._children) >= CHILDREN_MAX:
+            self._end(next(child for child in self._children if child.told))
+        number, position, outputs = replica.markers.number, replica.position, replica.number
+        read_fd, child_write_fd = os.pipe()
+        child_read_fd, write_fd = os.pipe()
+        pid = os.fork()
+        if not pid:
+            _be_child(replica.snapshot, child_read_fd, child_write_fd, self._nodes if keep else (), self._name)
+        os.close(child_read_fd)
+        os.close(child_write_fd)
+        os.set_blocking(read_fd, False)
+        self._children.append(_Child(pid, number, position, outputs, read_fd, write_fd))
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until a child that works has something to say."""
+        select.select([child.read_fd for child in self._children if not child.told], [], [], timeout_s)
+
+    def tend(self, replica: Replica) -> None:
+        """Hear the children; tell the replica their digests, and them what is vouched for. Raises DivergedError."""
+        for child in list(self._children):
+            ended = self._hear(child)
+            if not child.told and len(child.said) >= _DIGEST_BYTES:
+                child.told = True
+                told = StateDigest(child.position, child.outputs, child.said[:_DIGEST_BYTES])
+                replica.states.tell(child.number, told)
+            if not child.vouched and child.told and (index := replica.states.vouched_index(child.number)):
+                child.vouched = True
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(child.write_fd, index.to_bytes(_INDEX_BYTES, "little"))
+            if ended:
+                self._bury(child)
+
+    def close(self) -> None:
+        """End the children."""
+        for child in list(self._children):
+            self._end(child)
+
+    def _end(self, child: _Child) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        self._bury(child)
+
+    def _hear(self, child: _Child) -> bool:
+        """Read what a child said; True at its end."""
+        try:
+            while part := os.read(child.read_fd, 4096):
+                child.said += part
+        except BlockingIOError:
+            return False
+        return True
+
+    def _bury(self, child: _Child) -> None:
+        self._children.remove(child)
+        os.close(child.read_fd)
+        os.close(child.write_fd)
+        os.waitpid(child.pid, 0)
+        said = child.said[_DIGEST_BYTES:] if child.told else child.said
+        if said[:1] == _DONE:
+            self.taken += 1
+            self.error = ""
+        elif said[:1] == _FAILED:
+            self.error = f"snapshot {child.number}: {said[1:].decode(errors='replace')}"
+        elif not child.told:
+            self.error = f"snapshot {child.number}: its process ended before it was made"
+
+
+def _be_child(
+    snapshot: Callable[[], Snapshot], read_fd: int, write_fd: int, nodes: tuple[Source, ...], name: str
+) -> NoReturn:
+    """The child's life. It never returns, and touches nothing that it shares with its parent but two pipes."""
+    code = 1
+    try:
+        gc.disable()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        _close_others(read_fd, write_fd)
+        os.nice(NICENESS)
+        _work(snapshot(), read_fd, write_fd, nodes, name)
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - whatever goes wrong is told to the parent
+        text = f"{type(error).__name__}: {error}".encode()[:ERROR_BYTES_MAX]
+        with contextlib.suppress(OSError):
+            os.write(write_fd, _FAILED + text)
+    finally:
+        os._exit(code)
+
+
+def _work(taken: Snapshot, read_fd: int, write_fd: int, nodes: tuple[Source, ...], name: str) -> None:
+    image = images.encode(taken)
+    os.write(write_fd, images.digest_of(image))
+    if not nodes:
+        return
+    body = images.compress(image)
+    del image
+    ready, _, _ = select.select([read_fd], [], [], VOUCH_S)
+    said = os.read(read_fd, _INDEX_BYTES) if ready else b""
+    if not said:
+        raise IslandError(f"the log did not vouch for it within {VOUCH_S:.0f} s, or its replica has ended")
+    stored = StoredSnapshot(
+        shard=taken.shard,
+        number=taken.markers.number,
+        index=taken.index,
+        position=taken.position,
+        time_ns=taken.time_ns,
+        size_bytes=len(body),
+        checksum=hashlib.sha256(body).digest(),
+        vouched_index=int.from_bytes(said, "little"),
+        made_by=name,
+    )
+    refused = bring(stored, body, nodes)
+    if len(refused) == len(nodes):
+        raise IslandError("no node keeps it: " + "; ".join(f"{node}: {why}" for node, why in sorted(refused.items())))
+    os.write(write_fd, _DONE)
+
+
+def bring(stored: StoredSnapshot, body: bytes, nodes: tuple[Source, ...]) -> dict[str, str]:
+    """Have every node keep a snapshot; return why not, for those that do not."""
+    refused = {}
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    for source in nodes:
+        client = SnapshotClient(source, context=context)
+        try:
+            why = client.store(stored, body)
+        except IslandError as error:
+            why = str(error)
+        finally:
+            client.close()
+        if why:
+            refused[source.name] = why
+    context.destroy(linger=0)
+    return refused
+
+
+def _close_others(*kept: int) -> None:
+    """Close every file but these and the standard ones: sockets and locks are the parent's."""
+    low = 3
+    for fd in sorted(kept):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

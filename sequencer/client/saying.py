@@ -1,0 +1,121 @@
+"""Saying one thing as a sender and seeing it sequenced: how commands speak to the machines through the log.
+
+    say --open, batch--> node            the stream --> where it stands
+
+A command opens the sender's session, as any process does. So two commands at once do not mix: the later one fences
+the earlier, which reads on until it knows that nothing of it was taken, and then says it again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from sequencer.client.submitter import Submitter
+from sequencer.client.subscriber import Subscriber
+from sequencer.config import Config
+from sequencer.envelope import CONTROL, Batch, Entry
+from sequencer.errors import FencedError, UnreachableError
+from sequencer.group import committed_index
+
+POLL_MS = 20
+SAY_S = 10.0
+
+
+class Voice:
+    """A sender's way to speak for as long as a command runs, and the stream from then on: a context manager."""
+
+    def __init__(self, config: Config, sender: str, *, patience_s: float = SAY_S) -> None:
+        self._config = config
+        self._sender = sender
+        self._patience_s = patience_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._subscriber: Subscriber | None = None
+        self._submitter: Submitter | None = None
+        self._seen: list[Entry] = []
+
+    def __enter__(self) -> "Voice":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._context.destroy(linger=0)
+
+    def say(self, channel: int, payload: bytes, count: int = 1) -> Batch:
+        """Have a batch sequenced, once; return it as it stands in the log. Raises UnreachableError."""
+        deadline_s = time.monotonic() + self._patience_s
+        while True:
+            submitter = self._open(deadline_s)
+            submitter.submit(channel, payload, count)
+            said = self._await(submitter, deadline_s)
+            if said is not None:
+                return said
+            submitter.close()
+            self._submitter = None
+
+    def listen(self, until: Callable[[Entry], bool], patience_s: float) -> bool:
+        """Give each entry behind what was said to `until`, until it is true; False when the time is over."""
+        deadline_s = time.monotonic() + patience_s
+        while time.monotonic() < deadline_s:
+            for entry in self._entries():
+                if until(entry):
+                    return True
+            self._turn()
+        return False
+
+    def _await(self, submitter: Submitter, deadline_s: float) -> Batch | None:
+        """The batch that was submitted last, once it is in the log; None once it never will be."""
+        while True:
+            for entry in self._entries():
+                for batch in entry.batches():
+                    if batch.sender != self._sender:
+                        continue
+                    if batch.channel == CONTROL and batch.incarnation > submitter.incarnation:
+                        return None
+                    submitter.observe(batch)
+                    if batch.digest == submitter.digest:
+                        return batch
+            try:
+                self._turn(deadline_s)
+            except FencedError:
+                continue  # a newer session is in the log, and will be seen
+
+    def _open(self, deadline_s: float) -> Submitter:
+        if self._submitter is not None and self._submitter.is_open:
+            return self._submitter
+        stream = self._listening()
+        submitter = Submitter(
+            self._config.ingress, self._sender, context=self._context, leader=lambda: stream.leader_ingress
+        )
+        submitter.open()
+        self._submitter = submitter
+        while not submitter.is_open:
+            for entry in self._entries():
+                for batch in entry.batches():
+                    submitter.observe(batch)
+            self._turn(deadline_s)
+        return submitter
+
+    def _listening(self) -> Subscriber:
+        """The stream from where it is now."""
+        if self._subscriber is None:
+            index = committed_index(self._config, self._patience_s)
+            self._subscriber = Subscriber(
+                self._config.sources, context=self._context, follow_leader=True, next_index=index + 1
+            )
+        return self._subscriber
+
+    def _entries(self) -> Iterator[Entry]:
+        while self._seen:
+            yield self._seen.pop(0)
+
+    def _turn(self, deadline_s: float | None = None) -> None:
+        assert self._subscriber is not None
+        self._seen += self._subscriber.wait(POLL_MS)
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise UnreachableError(
+                f"nothing of {self._sender!r} was sequenced within {self._patience_s:.0f} s: is the venue well? "
+                "`sequencer health` tells"
+            )
+        if self._submitter is not None:
+            self._submitter.flush()
+            self._submitter.receive()
