@@ -17,10 +17,10 @@ from pathlib import Path
 
 from benchmarks.report import print_rows
 from engines.credit import Credit
-from engines.replica import Replica
 from engines.machine import Machine
 from engines.matching import Matching
 from engines.messages import COMMANDS, DECISIONS, DECODERS, ENCODER, RESULTS, Message, RegisterClient
+from engines.replica import Replica
 from gateways.flow import bitstamp, generate
 from gateways.flow.lines import parse
 from gateways.flow.translate import BARRIERS, accounts, translate

@@ -15,9 +15,9 @@ from benchmarks.nodes import Nodes
 from benchmarks.one_process import record
 from benchmarks.report import print_rows
 from engines.credit import Credit
-from engines.replica import Replica
 from engines.machine import Machine
 from engines.matching import Matching
+from engines.replica import Replica
 from gateways.venue import create
 from sequencer.client import Replay
 from sequencer.config import Config

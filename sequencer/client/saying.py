@@ -6,6 +6,7 @@ A command opens the sender's session, as any process does. So two commands at on
 the earlier, which reads on until it knows that nothing of it was taken, and then says it again.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,7 @@ from sequencer.group import committed_index
 
 POLL_MS = 20
 SAY_S = 10.0
+PAUSE_S_MAX = 0.3
 
 
 class Voice:
@@ -44,13 +46,13 @@ class Voice:
         """Have a batch sequenced, once; return it as it stands in the log. Raises UnreachableError."""
         deadline_s = time.monotonic() + self._patience_s
         while True:
-            submitter = self._open(deadline_s)
-            submitter.submit(channel, payload, count)
-            said = self._await(submitter, deadline_s)
-            if said is not None:
-                return said
-            submitter.close()
-            self._submitter = None
+            submitter = self._submitter or self._open(deadline_s)
+            if submitter is not None:
+                submitter.submit(channel, payload, count)
+                said = self._await(submitter, deadline_s)
+                if said is not None:
+                    return said
+            self._give_way()
 
     def listen(self, until: Callable[[Entry], bool], patience_s: float) -> bool:
         """Give each entry behind what was said to `until`, until it is true; False when the time is over."""
@@ -79,21 +81,31 @@ class Voice:
             except FencedError:
                 continue  # a newer session is in the log, and will be seen
 
-    def _open(self, deadline_s: float) -> Submitter:
-        if self._submitter is not None and self._submitter.is_open:
-            return self._submitter
+    def _open(self, deadline_s: float) -> Submitter | None:
+        """A session; None where another command has opened one at the same time."""
         stream = self._listening()
-        submitter = Submitter(
+        submitter = self._submitter = Submitter(
             self._config.ingress, self._sender, context=self._context, leader=lambda: stream.leader_ingress
         )
         submitter.open()
-        self._submitter = submitter
-        while not submitter.is_open:
-            for entry in self._entries():
-                for batch in entry.batches():
-                    submitter.observe(batch)
-            self._turn(deadline_s)
+        try:
+            while not submitter.is_open:
+                for entry in self._entries():
+                    for batch in entry.batches():
+                        submitter.observe(batch)
+                self._turn(deadline_s)
+        except FencedError:
+            return None
         return submitter
+
+    def _give_way(self) -> None:
+        """Leave the other command time to say what it has to."""
+        if self._submitter is not None:
+            self._submitter.close()
+        self._submitter = None
+        resume_s = time.monotonic() + random.uniform(0, PAUSE_S_MAX)
+        while time.monotonic() < resume_s:
+            self._turn()
 
     def _listening(self) -> Subscriber:
         """The stream from where it is now."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from engines.messages import COMMANDS, DECISIONS, ENCODER, RESULTS, CancelAll, MassCanceled, Message, Reason, Tick
 from engines.replica import OUTPUT_MESSAGES, Replica
 from engines.runs import runs
-from engines.messages import COMMANDS, DECISIONS, ENCODER, RESULTS, CancelAll, MassCanceled, Message, Reason, Tick
 from sequencer.envelope import NO_DIGEST, encode_batch, encode_entry
 from sequencer.errors import DivergedError
 

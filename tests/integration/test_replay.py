@@ -30,7 +30,8 @@ def said_under(hash_seed: int, data_dir: Path, name: str) -> list[str]:
         "from hashlib import sha256\n"
         "from tests.integration.test_replay import replay\n"
         "replica = replay(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
-        "print(replica.number, replica.confirmed, replica.digest.hex()[:16], sha256(replica.machine.snapshot()).hexdigest())\n"
+        "state = sha256(replica.machine.snapshot()).hexdigest()\n"
+        "print(replica.number, replica.confirmed, replica.digest.hex(), state)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(data_dir), name],
