@@ -1,16 +1,19 @@
 """What the engines add to the `sequencer` command: replicas and their snapshots, accounts, the determinism check."""
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.live import Live
 
 from engines import lint as determinism
 from engines import machines, operating
 from engines.credit import Credit
 from engines.host import run
 from engines.replica import Replica
+from engines.verdicts import verdicts
 from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
@@ -30,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("attach", rich_help_panel="Processes", epilog="Example: sequencer attach matching --name matching-3")(
         attach
     )
+    app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
     app.add_typer(snapshot_app, name="snapshot")
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
@@ -61,6 +65,35 @@ def detach(
     """Have a replica end, wherever it runs; `sequencer up` will not start it again."""
     config = Config.load(data)
     console.print(f"{name}: {operating.detach(config, name)}", highlight=False)
+
+
+VERDICT_COLUMNS = ("name", "shard", "verdict", "position", "lag", "lag_ms", "rate", "why")
+WATCH_S = 0.5
+
+
+def replicas(
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Show how each replica is, with the evidence; exit with 1 unless all are live.
+
+    JSON has more: what is in hand and for how long, CPU, the stack, the traceback.
+    """
+    config = Config.load(data)
+    if watch:
+        stop = stop_signal()
+        with Live(console=console, refresh_per_second=4) as live:
+            while not stop.is_set:
+                live.update(table("replicas", VERDICT_COLUMNS, verdicts(config)))
+                time.sleep(WATCH_S)
+        return
+    rows = verdicts(config)
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("replicas", VERDICT_COLUMNS, rows))
+    raise typer.Exit(0 if all(row["verdict"] == "live" for row in rows) else 1)
 
 
 # --- snapshots ----------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
     Subscriber --entries-------------^  |
                                         +-- at a marker --> Taker (forked children) --digest--> Submitter --> log
 
+    Watcher (a process beside it) <--what is in hand-- loop
+
 Rules:
 - While it catches up, a replica submits nothing; when it is live, only what is not in the log yet.
 - What raises in the machine halts the replica before anything of that entry leaves it. It stays to be
@@ -12,24 +14,31 @@ Rules:
 
 import gc
 import sys
+import time
 import traceback
 from collections.abc import Callable
 
 import zmq
 
+from engines.hand import Hand
 from engines.machine import Machine
 from engines.messages import OPERATIONS, DetachReplica, Message
+from engines.pace import Pace
 from engines.replica import operations_in
 from engines.seeding import Seed, seed
 from engines.taking import Taker
-from sequencer.client import Reporter, StopSignal, Submitter, Subscriber, hold_memory
+from engines.watcher import Watcher
+from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
 from sequencer.errors import DivergedError, IslandError
 
 POLL_MS = 50
 CHILD_WAIT_S = 1.0
+SLOW_MS = 1000
+BREATH_NS = 50_000_000
 _STOPPED = ("halted", "diverged")
+_LIVE = ("live", "slow")
 
 Context = zmq.Context["zmq.Socket[bytes]"]
 
@@ -42,12 +51,22 @@ class Host:
     """One replica of a shard, under `name`."""
 
     def __init__(
-        self, config: Config, make: Callable[[], Machine], name: str, shard: str, stop: StopSignal, context: Context
+        self,
+        config: Config,
+        make: Callable[[], Machine],
+        name: str,
+        shard: str,
+        stop: StopSignal,
+        context: Context,
+        hand: Hand | None = None,
     ) -> None:
         self._name = name
         self._stop = stop
         self._state = "attaching"
         self._detail: dict[str, object] = {}
+        self._hand = hand or Hand()
+        self._pace = Pace()
+        self._turned_ns = 0
         self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
         begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
         self._note(begun)
@@ -104,7 +123,7 @@ class Host:
             self._listen(entries)
         if self._state not in _STOPPED:
             self._submit()
-        self._reporter.tend(self._state, self._report)
+        self._tell()
 
     def _advance(self, entries: list[Entry]) -> None:
         index = 0
@@ -114,19 +133,41 @@ class Host:
                 index = entry.index
                 if entry.message_count:
                     self._apply(entry)
+                    if self._hand.now_ns - self._turned_ns > BREATH_NS:
+                        self._breathe()
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
 
     def _apply(self, entry: Entry) -> None:
-        replica = self.replica
+        replica, hand = self.replica, self._hand
+        hand.take(entry, replica.position)
         for batch in replica.apply(entry):
             self._submitter.offer(batch)
+        hand.put_down(replica.position)
+        self._pace.note(entry, hand.held_ns)
         if replica.at_marker:
             self._take()
         if replica.operations:
             self._obey(entry.index, replica.operations)
+
+    def _breathe(self) -> None:
+        """Between entries that take long: say what was made, and how it goes."""
+        if self._state in _LIVE:
+            self._submitter.flush()
+            self._state = "slow" if self._pace.lag_ms > SLOW_MS else self._state
+        self._tell()
+
+    def _tell(self) -> None:
+        self._turned_ns = time.monotonic_ns()
+        self._hand.note_lag(self._lag)
+        self._reporter.tend(self._state, self._report)
+
+    @property
+    def _lag(self) -> int:
+        """Messages that are known to be in the log and were not applied."""
+        return max(0, self._subscriber.end_sequence - 1 - self.replica.position)
 
     def _listen(self, entries: list[Entry]) -> None:
         """A replica that is halted goes no further, but still ends when asked to."""
@@ -146,7 +187,7 @@ class Host:
         while self._taker.is_busy and not self._stop.is_set:
             self._taker.wait(CHILD_WAIT_S)
             self._taker.tend(self.replica)
-        self._taker.take(self.replica, keep=self.replica.markers.keep and self._state == "live")
+        self._taker.take(self.replica, keep=self.replica.markers.keep and self._state in _LIVE)
 
     def _submit(self) -> None:
         """Send what the log lacks; nothing before everything in it has been seen."""
@@ -154,14 +195,15 @@ class Host:
         self._submitter.withdraw(replica.confirmed)
         self._states.withdraw(replica.states.seen)
         if self._subscriber.caught_up:
-            if self._state != "live":
-                self._state = "live"
+            if self._state not in _LIVE:
                 gc.collect()
                 gc.freeze()
+            self._state = "live"
             self._send(self._submitter, [])
             self._send(self._states, replica.states.due(replica.confirmed))
-        elif self._state == "live":
+        elif self._state in _LIVE:
             self._submitter.flush()
+            self._state = "slow" if self._pace.lag_ms > SLOW_MS else self._state
         else:
             self._state = "catching-up"
 
@@ -175,8 +217,9 @@ class Host:
     def _halt(self, state: str, index: int, error: str, trace: str) -> None:
         """Go no further; what earlier entries gave is still said."""
         self._submitter.flush()
+        self._hand.put_down(self.replica.position)
         self._state = state
-        self._detail.update({"halted_at_index": index, "error": error, "traceback": trace})
+        self._detail.update({"halted_at_index": index, "error": error, "why": error, "traceback": trace})
 
     # --- what is told ---------------------------------------------------------------------------
 
@@ -199,7 +242,8 @@ class Host:
         told: dict[str, object] = {
             "sender": replica.sender,
             "position": replica.position,
-            "lag": subscriber.lag,
+            "lag": self._lag,
+            **self._pace.report(replica.position, self._lag),
             "outputs": replica.number,
             "confirmed": replica.confirmed,
             "digest": replica.digest.hex()[:16],
@@ -212,20 +256,24 @@ class Host:
         }
         if taker.error:
             told["snapshot_error"] = taker.error
+        if self._state in ("slow", "catching-up"):
+            told["why"] = f"{self._lag:,} messages behind, handling {told['rate']:,} a second"
         return told
 
 
 def run(config: Config, make: Callable[[], Machine], name: str, shard: str, stop: StopSignal) -> None:
     """Be the replica `name` of a shard until asked to stop. Raises IslandError where it cannot go on."""
     hold_memory()
+    watcher = Watcher(config.ingress, name, shard.rpartition(".")[0], shard)
     context: Context = zmq.Context()
     host = None
     try:
-        host = Host(config, make, name, shard, stop, context)
+        host = Host(config, make, name, shard, stop, context, watcher.hand)
         host.run()
     except _StoppedError:
         return
     finally:
         if host is not None:
             host.close()
-        context.destroy(linger=0)
+        context.destroy(linger=GOODBYE_MS)
+        watcher.close()

@@ -206,12 +206,14 @@ def detach(config: Config, name: str) -> str:
     deployment.dismiss(config.data_dir, name)
     tell(config, DetachReplica(name))
     if _until(lambda: _is_gone(config, name), DETACH_S):
+        admin.forget(config, name)
         return "detached"
     for signum in (signal.SIGTERM, signal.SIGKILL):
         pid = holder(config.data_dir, name)
         if pid:
             os.kill(pid, signum)
             if _until(lambda: not holder(config.data_dir, name), KILL_S):
+                admin.forget(config, name)
                 return f"did not answer, and was ended by {signum.name}"
     raise IslandError(f"{name} (pid {known[name]['pid']}) does not answer and is not on this host: end it there")
 

@@ -24,6 +24,7 @@ import msgspec
 import zmq
 
 from engines import snapshot as images
+from engines.forking import close_others
 from engines.messages import StateDigest
 from engines.replica import Replica
 from engines.snapshot import Snapshot
@@ -148,7 +149,7 @@ def _be_child(
         gc.disable()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
-        _close_others(read_fd, write_fd)
+        close_others(read_fd, write_fd)
         os.nice(NICENESS)
         _work(snapshot(), read_fd, write_fd, nodes, name)
         code = 0
@@ -204,12 +205,3 @@ def bring(stored: StoredSnapshot, body: bytes, nodes: tuple[Source, ...]) -> dic
             refused[source.name] = why
     context.destroy(linger=0)
     return refused
-
-
-def _close_others(*kept: int) -> None:
-    """Close every file but these and the standard ones: sockets and locks are the parent's."""
-    low = 3
-    for fd in sorted(kept):
-        os.closerange(low, fd)
-        low = fd + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

@@ -13,7 +13,7 @@ from sequencer.asking import ask
 from sequencer.config import Config
 from sequencer.errors import UnreachableError
 from sequencer.process import running
-from sequencer.protocol import AskStatus, NodeStatus
+from sequencer.protocol import AskStatus, NodeStatus, Report
 from sequencer.supervisor import NAME as SUPERVISOR
 from sequencer.supervisor import commands
 
@@ -88,7 +88,7 @@ def problems(found: Status, config: Config) -> list[str]:
             reasons.append(f"node {row['name']} is {row['lag']:,} messages behind")
     for row in found.replicas + found.gateways:
         if row["state"] != "live":
-            reasons.append(f"{row['name']} is {row['state']}" + (f": {row['error']}" if row.get("error") else ""))
+            reasons.append(f"{row['name']} is {row['state']}" + (f": {row['why']}" if row.get("why") else ""))
         elif row["lag"] > LAG_MAX:
             reasons.append(f"{row['name']} is {row['lag']:,} messages behind")
     pids = running(config.data_dir)
@@ -105,6 +105,11 @@ def sessions(config: Config) -> list[Row]:
     furthest = max(answers, key=lambda answer: int(answer.node["commit_index"]))
     positions = sorted(furthest.sessions.items())
     return [{"sender": name, "incarnation": at[0], "number": at[1]} for name, at in positions]
+
+
+def forget(config: Config, name: str) -> None:
+    """Say goodbye to the nodes for a process that ended without: nobody looks for it any more."""
+    ask(config.nodes, Report(name, b""))
 
 
 def await_healthy(config: Config, patience_s: float) -> list[str]:

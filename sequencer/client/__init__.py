@@ -9,7 +9,7 @@ tune and hold_memory help to write a process's loop.
 """
 
 from sequencer.client.replay import Replay
-from sequencer.client.reporter import Reporter
+from sequencer.client.reporter import GOODBYE_MS, Reporter
 from sequencer.client.saying import Voice
 from sequencer.client.snapshots import SnapshotClient, kept_by_node
 from sequencer.client.stop import StopSignal, stop_signal
@@ -21,6 +21,7 @@ from sequencer.protocol import SnapshotsAre, StoredSnapshot
 from sequencer.sockets import bind, tune
 
 __all__ = [
+    "GOODBYE_MS",
     "Replay",
     "Reporter",
     "SnapshotClient",

@@ -18,7 +18,8 @@ GOODBYE_MS = 100
 class Reporter:
     """Sends this process's state every INTERVAL_MS, and at once when it changes: call `tend` in each turn.
 
-    `kind` says in which list of `sequencer status` the process stands: a replica, a gateway or a client.
+    `kind` says in which list of `sequencer status` the process stands: a replica, a gateway or a client. `pid` is the
+    process's own, unless it reports for another.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Reporter:
         *,
         kind: str = "gateway",
         context: "zmq.Context[zmq.Socket[bytes]]",
+        pid: int = 0,
     ) -> None:
         self._name = name
-        self._fixed = {"kind": kind, "role": role, "pid": os.getpid(), "started_ns": time.time_ns()}
+        self._fixed = {"kind": kind, "role": role, "pid": pid or os.getpid(), "started_ns": time.time_ns()}
         self._sockets = [self._connect(context, endpoint) for endpoint in ingress]
         self._sent_ms = -INTERVAL_MS
         self._state = ""
@@ -42,9 +44,12 @@ class Reporter:
         if now_ms - self._sent_ms < INTERVAL_MS and state == self._state:
             return
         self._sent_ms, self._state = now_ms, state
-        body = msgspec.msgpack.encode({**self._fixed, "state": state, **report()})
-        frame = ENCODER.encode(Report(self._name, body))
-        self._send(frame)
+        self.say(state, report())
+
+    def say(self, state: str, report: Mapping[str, Any]) -> None:
+        """Report now."""
+        body = msgspec.msgpack.encode({**self._fixed, "state": state, **report})
+        self._send(ENCODER.encode(Report(self._name, body)))
 
     def _send(self, frame: bytes) -> None:
         for socket in self._sockets:

@@ -1,0 +1,192 @@
+"""A process beside a replica that says what it is doing when the replica itself cannot: stuck, and how, or dead.
+
+    replica's loop --Hand--> page <--+
+    /proc/PID/stat: CPU, state <-----+-- watcher --Report--> nodes
+    SIGUSR1 --> faulthandler --stack-+
+
+Rules:
+- It is silent as long as the loop turns: a replica reports for itself.
+- The same entry in hand for STUCK_MS makes a replica stuck. How is told by evidence: it uses the processor (computing),
+  does not (waiting), or is stopped by a signal; with the stack of the code that it is in, taken from outside, also when
+  that is C. In how many places it was found, of how many looks, helps to tell a loop from a long computation.
+- When the replica is gone without having said so, it is told as dead at once, and the watcher ends.
+"""
+
+import faulthandler
+import os
+import re
+import select
+import signal
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import zmq
+
+from engines.forking import close_others
+from engines.hand import Hand, InHand
+from sequencer.client import GOODBYE_MS, Reporter
+
+LOOK_MS: Final = 250
+STUCK_MS: Final = 1000
+STACK_FRAMES_MAX: Final = 12
+STACK_BYTES_MAX: Final = 64 << 10
+STACK_MS: Final = 50
+BUSY_SHARE: Final = 0.2
+"""Of a core: who uses less is waiting. An endless loop on a crowded host still gets this much."""
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_FRAME: Final = re.compile(r'File "(.*)", line (\d+) in (.*)')
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """How a stuck replica was found. Times since it took what is in hand; `stack` begins with the innermost frame."""
+
+    activity: str
+    in_hand_ms: int
+    cpu_ms: int
+    looks: int
+    places: int
+    stack: list[str]
+
+
+class _Process(msgspec.Struct, frozen=True):
+    state: str
+    cpu_ms: int
+
+
+class Watcher:
+    """The replica's side: the page, and the process that reads it."""
+
+    def __init__(self, ingress: Sequence[str], name: str, role: str, shard: str) -> None:
+        """Fork the watcher. Call it before any socket or thread is made, in the main thread."""
+        self.hand = Hand()
+        stack_fd = os.memfd_create("stack", os.MFD_CLOEXEC)
+        faulthandler.register(signal.SIGUSR1, file=stack_fd, all_threads=False)
+        read_fd, self._write_fd = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            os.close(self._write_fd)
+            _be_watcher(read_fd, stack_fd, self.hand, ingress, name, role, shard)
+        os.close(read_fd)
+
+    def close(self) -> None:
+        """The replica ends on purpose."""
+        self.hand.close()
+        os.close(self._write_fd)
+        os.waitpid(self._pid, 0)
+
+
+def _be_watcher(
+    read_fd: int, stack_fd: int, hand: Hand, ingress: Sequence[str], name: str, role: str, shard: str
+) -> None:
+    try:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)  # it ends with the replica, and not before
+        close_others(read_fd, stack_fd)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        reporter = Reporter(ingress, name, role, kind="replica", context=context, pid=os.getppid())
+        _Watch(os.getppid(), stack_fd, hand, reporter, shard).run(read_fd)
+        context.destroy(linger=GOODBYE_MS)
+    finally:
+        os._exit(0)
+
+
+class _Watch:
+    """The watcher's side."""
+
+    def __init__(self, pid: int, stack_fd: int, hand: Hand, reporter: Reporter, shard: str) -> None:
+        self._pid = pid
+        self._stack_fd = stack_fd
+        self._hand = hand
+        self._reporter = reporter
+        self._shard = shard
+        self._taken = -1
+        self._cpu_ms = 0
+        self._looks = 0
+        self._places: set[str] = set()
+
+    def run(self, read_fd: int) -> None:
+        """Look until the replica is gone."""
+        while not select.select([read_fd], [], [], LOOK_MS / 1000)[0]:
+            self._look(self._hand.read())
+        last = self._hand.read()
+        if not last.closed:
+            self._tell("dead", last, {"why": f"its process ended; {_in_hand(last) or 'nothing was in hand'}"})
+
+    def _look(self, seen: InHand) -> None:
+        process = _process(self._pid)
+        if not seen.first or seen.taken != self._taken:
+            self._taken, self._looks, self._places = seen.taken, 0, set()
+            self._cpu_ms = process.cpu_ms
+            if process.state == "T":
+                self._tell("stuck", seen, {"activity": "stopped", "why": "stopped by a signal, with nothing in hand"})
+            return
+        held_ms = (time.monotonic_ns() - seen.since_ns) // 1_000_000
+        if held_ms < STUCK_MS:
+            return
+        self._looks += 1
+        found = self._evidence(process, held_ms)
+        self._tell("stuck", seen, {**msgspec.structs.asdict(found), "why": _why(seen, found)})
+
+    def _evidence(self, process: _Process, held_ms: int) -> Evidence:
+        cpu_ms = process.cpu_ms - self._cpu_ms
+        if process.state == "T":
+            return Evidence("stopped", held_ms, cpu_ms, self._looks, len(self._places), [])
+        stack = self._stack()
+        self._places.add("|".join(stack))
+        activity = "computing" if cpu_ms > held_ms * BUSY_SHARE else "waiting"
+        return Evidence(activity, held_ms, cpu_ms, self._looks, len(self._places), stack)
+
+    def _stack(self) -> list[str]:
+        """Where the replica is: it writes that itself, at the C level, when it gets the signal."""
+        os.ftruncate(self._stack_fd, 0)
+        os.lseek(self._stack_fd, 0, os.SEEK_SET)  # the replica writes through the same open file
+        try:
+            os.kill(self._pid, signal.SIGUSR1)
+        except ProcessLookupError:
+            return []
+        time.sleep(STACK_MS / 1000)
+        text = os.pread(self._stack_fd, STACK_BYTES_MAX, 0).decode(errors="replace")
+        frames = [f"{name} ({path}:{line})" for path, line, name in _FRAME.findall(text)]
+        return frames[:STACK_FRAMES_MAX]
+
+    def _tell(self, state: str, seen: InHand, told: dict[str, object]) -> None:
+        self._reporter.say(
+            state,
+            {
+                "sender": self._shard,
+                "position": seen.position,
+                "lag": seen.lag,
+                "in_hand": [seen.first, seen.last] if seen.first else [],
+                **told,
+            },
+        )
+
+
+def _process(pid: int) -> _Process:
+    """State and CPU time of a process, as Linux tells it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return _Process("X", 0)
+    return _Process(fields[0], (int(fields[11]) + int(fields[12])) * 1000 // _TICKS_PER_S)
+
+
+def _in_hand(seen: InHand) -> str:
+    if not seen.first:
+        return ""
+    which = f"sequence {seen.first:,}" if seen.first == seen.last else f"sequences {seen.first:,} to {seen.last:,}"
+    return f"{which} in hand"
+
+
+def _why(seen: InHand, found: Evidence) -> str:
+    how = {
+        "computing": f"computing ({found.cpu_ms / 1000:.1f} s of CPU)",
+        "waiting": f"waiting ({found.cpu_ms / 1000:.1f} s of CPU)",
+        "stopped": "stopped by a signal",
+    }[found.activity]
+    where = f", in {found.stack[0]}" if found.stack else ""
+    return f"{_in_hand(seen)} for {found.in_hand_ms / 1000:.1f} s, {how}{where}"

@@ -1,0 +1,181 @@
+"""Stuck is told from slow, and from each other way to be stuck, by evidence: what is in hand, CPU, state, stack."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import messages as m
+from sequencer.config import Config
+from tests.models.running import Running, Stream, make, until, without_processes
+
+ODD = '''
+import re
+import socket
+import time
+
+from engines.messages import COMMANDS
+
+
+class Odd:
+    """Does to each command what its client order id says."""
+
+    name = "odd"
+    reads = (COMMANDS,)
+    writes = 0
+
+    def apply(self, time_ns, first_sequence, channel, messages):
+        for message in messages:
+            getattr(self, message.client_order_id)()
+        return []
+
+    def fine(self):
+        pass
+
+    def loop(self):
+        while True:
+            pass
+
+    def loop_in_c(self):
+        re.match(r"(a+)+$", "a" * 50 + "b")
+
+    def long(self):
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            pass
+
+    def slow(self):
+        time.sleep(0.05)
+
+    def wait(self):
+        ours, theirs = socket.socketpair()
+        ours.recv(1)
+
+    def fail(self):
+        raise ValueError("no such thing")
+
+    def reject(self, time_ns, first_sequence, channel, count, reason):
+        return []
+
+    def snapshot(self):
+        return b""
+
+    def restore(self, state):
+        pass
+'''
+
+
+@pytest.fixture
+def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A node, and two replicas of a machine that does what it is told."""
+    make(tmp_path / "v")
+    config = without_processes(tmp_path / "v")
+    (tmp_path / "odd.py").write_text(ODD)
+    with Running(Config.load(config.data_dir), PYTHONPATH=str(tmp_path)).start() as started:
+        for name in ("odd-1", "odd-2"):
+            started.spawn("attach", "odd:Odd", "--name", name)
+        for name in ("odd-1", "odd-2"):
+            started.await_row(name, "live")
+        yield started
+
+
+def say(venue: Running, *acts: str) -> int:
+    """Sequence commands one by one; the sequence number of the last."""
+    with Stream(venue.config) as stream:
+        stream.speak_as("gateway.x")
+        for number, act in enumerate(acts, 1):
+            stream.submitter.submit(m.COMMANDS, m.ENCODER.encode([m.CancelOrder(1, number, 1, act)]), 1)
+            stream.settle()
+        return stream.batches(m.COMMANDS)[-1].first_sequence
+
+
+def verdict(venue: Running, name: str = "odd-1") -> dict[str, Any]:
+    done = venue.run("replicas", "-o", "json")
+    return next(row for row in json.loads(done.stdout) if row["name"] == name)
+
+
+def awaited(venue: Running, wanted: str, name: str = "odd-1") -> dict[str, Any]:
+    def found() -> dict[str, Any]:
+        row = verdict(venue, name)
+        return row if row["verdict"] == wanted else {}
+
+    return until(found, f"{name} is {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("act", "activity", "innermost"),
+    [("loop", "computing", "loop ("), ("loop_in_c", "computing", "match ("), ("wait", "waiting", "wait (")],
+)
+def test_how_a_replica_is_stuck_is_told(venue: Running, act: str, activity: str, innermost: str):
+    """An endless loop, one in C, and one who waits: the sequence number, the CPU, the stack; and that all are in it."""
+    at = say(venue, "fine", act)
+    row = awaited(venue, "stuck")
+    until(lambda: verdict(venue)["for_ms"] > 2000, "it is stuck for longer")
+    row = until(lambda: (found := verdict(venue))["activity"] == activity and found, f"it is {activity}")
+
+    assert row["in_hand"] == [at, at]
+    assert row["stack"][0].startswith(innermost)
+    assert (row["cpu_ms"] > 300) == (activity == "computing")
+    assert "so is odd-2: the message is the matter" in until(lambda: verdict(venue)["why"], "why")
+    assert f"sequence {at:,} in hand" in venue.run("health").stdout.replace("\n", " ")
+    assert venue.run("detach", "odd-1").stdout.startswith("odd-1: ")
+    until(lambda: not venue.row("odd-1"), "odd-1 is gone")
+    venue.kill("odd-2")
+
+
+def test_a_long_computation_is_stuck_until_it_ends(venue: Running):
+    """Then it is live again, and what took so long is told."""
+    at = say(venue, "long")
+    awaited(venue, "stuck")
+    row = awaited(venue, "live")
+
+    assert row["longest"] == [at, at]
+    assert row["longest_ms"] >= 3000
+
+
+def test_a_slow_replica_is_not_stuck(venue: Running):
+    """It moves, and is behind: rate and lag are told, and it comes back by itself."""
+    say(venue, *["slow"] * 80)
+    row = awaited(venue, "slow")
+
+    assert row["lag"] > 0
+    assert row["lag_ms"] > 1000
+    assert "messages behind" in row["why"]
+    awaited(venue, "live")
+
+
+def test_who_is_stopped_is_told_from_who_computes(venue: Running):
+    """SIGSTOP: the others have passed it, and SIGCONT brings it back."""
+    pid = venue.row("odd-1")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    say(venue, "fine")
+    row = awaited(venue, "stuck")
+    assert row["activity"] == "stopped"
+    assert "stopped by a signal" in row["why"]
+    assert verdict(venue, "odd-2")["verdict"] == "live"
+    os.kill(pid, signal.SIGCONT)
+
+    awaited(venue, "live")
+
+
+def test_who_is_killed_is_dead_at_once(venue: Running):
+    """Its watcher tells it, without waiting for a silence."""
+    os.kill(venue.row("odd-1")["pid"], signal.SIGKILL)
+    row = awaited(venue, "dead")
+
+    assert "its process ended" in row["why"]
+    assert verdict(venue, "odd-2")["verdict"] == "live"
+
+
+def test_what_raises_is_halted_with_its_traceback(venue: Running):
+    """And stays so; another replica of the shard halts at the same place."""
+    say(venue, "fine", "fail", "fine")
+    rows = [awaited(venue, "halted", name) for name in ("odd-1", "odd-2")]
+
+    assert {row["error"] for row in rows} == {"ValueError: no such thing"}
+    assert all("in fail" in row["traceback"] for row in rows)
+    assert venue.run("detach", "odd-1").stdout == "odd-1: detached\n"
