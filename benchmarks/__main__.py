@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "replace": ["--dir"],
     "idle": [],
     "replay": ["--dir"],
+    "attach": ["--dir"],
     "one_process": [],
     "venue": ["--dir"],
 }

@@ -21,6 +21,7 @@ from engines.replica import Replica
 from gateways.venue import create
 from sequencer.client import Replay
 from sequencer.config import Config
+from sequencer.envelope import Entry
 from sequencer.journal import Journal
 from sequencer.sockets import context
 
@@ -30,11 +31,16 @@ GROUP_ENTRIES = 16
 def write_log(config: Config, commands: int) -> int:
     """Put the flow's log into the journal of the first node; return how many messages it has."""
     entries, _count, _what = record(commands, config.cluster)
+    write_entries(config, entries)
+    return entries[-1].next_sequence - 1
+
+
+def write_entries(config: Config, entries: list[Entry]) -> None:
+    """Put a log into the journal of the first node."""
     journal = Journal.open(config.journal_directory(config.nodes[0].name), config.cluster)
     for first in range(0, len(entries), GROUP_ENTRIES):
         journal.append(entries[first : first + GROUP_ENTRIES], entries[first].index - 1)
     journal.close()
-    return entries[-1].next_sequence - 1
 
 
 def one_run(config: Config, machine: Machine | None) -> dict[str, float]:

@@ -34,7 +34,6 @@ from sequencer.errors import IslandError
 WORKING_MAX: Final = 2
 """Children that have not told their digest yet."""
 CHILDREN_MAX: Final = 6
-NICENESS: Final = 10
 VOUCH_S: Final = 60.0
 ERROR_BYTES_MAX: Final = 2000
 _DIGEST_BYTES: Final = 32
@@ -150,7 +149,7 @@ def _be_child(
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
         close_others(read_fd, write_fd)
-        os.nice(NICENESS)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         _work(snapshot(), read_fd, write_fd, nodes, name)
         code = 0
     except BaseException as error:  # noqa: BLE001 - whatever goes wrong is told to the parent
