@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from engines import forensics, machines, operating
 from engines import lint as determinism
-from engines import machines, operating
 from engines.credit import Credit
 from engines.host import run
-from engines.replica import Replica
+from engines.past import machine_at
+from engines.reproducing import NO_END_S, Outcome
 from engines.verdicts import verdicts
 from sequencer.client import stop_signal
 from sequencer.config import Config
@@ -27,6 +28,10 @@ snapshot_app = typer.Typer(
     no_args_is_help=True, help="What blank replicas begin with. Example: sequencer snapshot list"
 )
 
+poison_app = typer.Typer(
+    no_args_is_help=True, help="Messages at which replicas are stopped. Example: sequencer poison list"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the engines' commands."""
@@ -37,6 +42,8 @@ def register(app: typer.Typer) -> None:
     app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
     app.add_typer(snapshot_app, name="snapshot")
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
+    app.add_typer(poison_app, name="poison")
+    app.command("trace", epilog="Example: sequencer trace 1234")(trace)
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
     app.command("lint", epilog="Example: sequencer lint my_machine.py")(lint)
 
@@ -51,11 +58,9 @@ def attach(
     It begins with the newest snapshot that the log vouches for, reads what followed, and goes live.
     """
     config = Config.load(data)
-    make = machines.find(machine)
-    kind = make().name
-    name = name or f"{kind}-{os.getpid()}"
+    name = name or f"{machines.find(machine)().name}-{os.getpid()}"
     with claim(config.data_dir, name):
-        run(config, make, name, f"{kind}.{SHARD}", stop_signal())
+        run(config, machine, name, SHARD, stop_signal())
 
 
 def detach(
@@ -192,36 +197,119 @@ def _show_told(told: dict[str, Any], output: Format) -> None:
         console.print(table("snapshots taken", ("shard", "position", "outputs", "digest"), shown))
 
 
+# --- what a message did -------------------------------------------------------------------------
+
+Sequence = Annotated[int, typer.Argument(min=1, help="The message's sequence number.")]
+MachineName = Annotated[
+    str, typer.Option("--machine", help="matching, credit, ...; by default, which is stopped there.")
+]
+
+
+@poison_app.command("list", epilog="Example: sequencer poison list")
+def poison_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show the messages at which replicas are stopped, and how; exit with 1 if there are any."""
+    rows = forensics.poisoned(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("poison", ("shard", "sequence", "verdict", "message", "replicas", "why"), rows))
+    raise typer.Exit(1 if rows else 0)
+
+
+@poison_app.command("show", epilog="Example: sequencer poison show 1234")
+def poison_show(
+    sequence: Sequence, machine: MachineName = "", data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE
+) -> None:
+    """Show a message, the digest of the state before it, and what the machine makes of it: events, or the traceback."""
+    config = Config.load(data)
+    _show_outcome(_reproduced(config, machine, sequence, NO_END_S), output)
+
+
+@poison_app.command("reproduce", epilog="Example: sequencer poison reproduce 1234 --machine matching --debug")
+def poison_reproduce(
+    sequence: Sequence,
+    machine: MachineName = "",
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+    seconds: Annotated[float, typer.Option(min=0.1, help="After how long it counts as endless.")] = NO_END_S,
+    debug: Annotated[bool, typer.Option("--debug", help="Open the debugger where it raises.")] = False,
+) -> None:
+    """Do one message again, from the snapshot before it and the log; exit with 1 if it raises or does not end."""
+    config = Config.load(data)
+    if debug:
+        forensics.debugged(config, machine or forensics.machine_of(config, sequence), sequence)
+        return
+    outcome = _reproduced(config, machine, sequence, seconds)
+    _show_outcome(outcome, output)
+    raise typer.Exit(1 if outcome.error or not outcome.ended else 0)
+
+
+@poison_app.command("impact", epilog="Example: sequencer poison impact 1234")
+def poison_impact(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show what followed from a message, through which machines, and which clients it reached."""
+    steps, clients = forensics.affected(Config.load(data), sequence)
+    if output is Format.JSON:
+        print_json({"steps": forensics.as_json(steps), "clients": clients})
+        return
+    console.print(table(f"what followed from {sequence:,}", STEP_COLUMNS, forensics.as_rows(steps)))
+    console.print(table("clients", ("client", "commands"), clients))
+
+
+def trace(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show an order's whole way through the log: every message, its cause, and the time between them."""
+    steps = forensics.traced(Config.load(data), sequence)
+    if output is Format.JSON:
+        print_json(forensics.as_json(steps))
+    else:
+        console.print(table(f"the way of {sequence:,}", STEP_COLUMNS, forensics.as_rows(steps)))
+
+
+STEP_COLUMNS = ("sequence", "after_us", "cause", "sender", "type", "fields")
+
+
+def _reproduced(config: Config, machine: str, sequence: int, seconds: float) -> Outcome:
+    with console.status(f"doing {sequence:,} again"):
+        return forensics.reproduced(config, machine or forensics.machine_of(config, sequence), sequence, seconds)
+
+
+def _show_outcome(outcome: Outcome, output: Format) -> None:
+    if output is Format.JSON:
+        print_json(outcome)
+        return
+    fields = " ".join(f"{name}={value}" for name, value in outcome.fields.items())
+    console.print(f"sequence {outcome.sequence:,}, time {outcome.time_ns}: {outcome.type} {fields}", soft_wrap=True)
+    console.print(f"state before it: {outcome.state}")
+    for kind, event in outcome.events:
+        console.print(f"  -> {kind} " + " ".join(f"{name}={value}" for name, value in event.items()), soft_wrap=True)
+    if not outcome.ended:
+        console.print(f"it had not ended after {outcome.seconds:.1f} s")
+    elif outcome.error:
+        console.print(outcome.traceback, soft_wrap=True)
+    else:
+        console.print(f"{len(outcome.events)} events, no error, {outcome.seconds * 1000:.2f} ms")
+
+
 # --- accounts and the check ---------------------------------------------------------------------
 
 
 def credit(
     client: Annotated[str, typer.Argument(help="The client's name.")],
     data: DataDir = DEFAULT_DATA,
+    at: Annotated[int, typer.Option(help="As it was behind this sequence number; 0: as it is.")] = 0,
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Show a client's credit, from the log: limit = free + reserved + used, in each currency."""
-    machine = Credit()
-    replica = Replica(machine, "credit.0")
-    for entry in entries_of(Config.load(data)):
-        if entry.message_count:
-            replica.apply(entry)
+    machine = machine_at(Credit(), entries_of(Config.load(data)), at)
     ids = {name: client_id for client_id, name in machine.clients().items()}
     if client not in ids:
         raise ConfigError(f"there is no client {client!r}: the venue knows {', '.join(sorted(ids)[:20]) or 'nobody'}")
     rows = [_account_row(account) for account in machine.account(ids[client])]
+    blocked = machine.is_blocked(ids[client])
     if output is Format.JSON:
-        print_json(
-            {
-                "client": client,
-                "blocked": machine.is_blocked(ids[client]),
-                "position": replica.position,
-                "accounts": rows,
-            }
-        )
+        print_json({"client": client, "blocked": blocked, "accounts": rows})
     else:
-        blocked = " (blocked)" if machine.is_blocked(ids[client]) else ""
-        console.print(table(f"{client}{blocked}", ("currency", "limit", "free", "reserved", "used"), rows))
+        title = f"{client} (blocked)" if blocked else client
+        console.print(table(title, ("currency", "limit", "free", "reserved", "used"), rows))
 
 
 def _account_row(account: Any) -> dict[str, str]:

@@ -21,7 +21,9 @@ from collections.abc import Callable
 import zmq
 
 from engines.hand import Hand
+from engines.locating import Locator
 from engines.machine import Machine
+from engines.machines import find
 from engines.messages import OPERATIONS, DetachReplica, Message
 from engines.pace import Pace
 from engines.replica import operations_in
@@ -59,14 +61,19 @@ class Host:
         stop: StopSignal,
         context: Context,
         hand: Hand | None = None,
+        machine: str = "",
     ) -> None:
         self._name = name
         self._stop = stop
         self._state = "attaching"
-        self._detail: dict[str, object] = {}
+        self._detail: dict[str, object] = {"machine": machine or shard.rpartition(".")[0]}
         self._hand = hand or Hand()
         self._pace = Pace()
+        self._locator: Locator | None = None
         self._turned_ns = 0
+        self._search: Callable[[int], Locator] = lambda index: Locator(
+            config, make, shard, self.replica.position + 1, index
+        )
         self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
         begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
         self._note(begun)
@@ -98,6 +105,8 @@ class Host:
     def close(self) -> None:
         """End the children and close the sockets."""
         self._taker.close()
+        if self._locator is not None:
+            self._locator.close()
         self._subscriber.close()
         self._submitter.close()
         self._states.close()
@@ -121,6 +130,7 @@ class Host:
             self._advance(entries)
         else:
             self._listen(entries)
+            self._learn()
         if self._state not in _STOPPED:
             self._submit()
         self._tell()
@@ -139,6 +149,7 @@ class Host:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._locator = self._search(index)
 
     def _apply(self, entry: Entry) -> None:
         replica, hand = self.replica, self._hand
@@ -175,6 +186,18 @@ class Host:
             for batch in entry.batches():
                 if batch.channel == OPERATIONS:
                     self._obey(entry.index, operations_in(batch))
+
+    def _learn(self) -> None:
+        """Take what the search for the message has found."""
+        if self._locator is None:
+            return
+        found = self._locator.tend()
+        if self._locator.error:
+            self._detail["search_error"] = self._locator.error
+        if found is not None and found.error:
+            self._detail.update({"poison": found.sequence, "message": {"type": found.type, **found.fields}})
+            self._detail["state_before"] = found.state
+            self._detail["why"] = f"{found.error}, at sequence {found.sequence:,}, {found.type}"
 
     def _obey(self, index: int, operations: list[Message]) -> None:
         for operation in operations:
@@ -261,14 +284,16 @@ class Host:
         return told
 
 
-def run(config: Config, make: Callable[[], Machine], name: str, shard: str, stop: StopSignal) -> None:
+def run(config: Config, machine: str, name: str, shard: int, stop: StopSignal) -> None:
     """Be the replica `name` of a shard until asked to stop. Raises IslandError where it cannot go on."""
     hold_memory()
-    watcher = Watcher(config.ingress, name, shard.rpartition(".")[0], shard)
+    make = find(machine)
+    kind = make().name
+    watcher = Watcher(config.ingress, name, kind, f"{kind}.{shard}", machine)
     context: Context = zmq.Context()
     host = None
     try:
-        host = Host(config, make, name, shard, stop, context, watcher.hand)
+        host = Host(config, make, name, f"{kind}.{shard}", stop, context, watcher.hand, machine)
         host.run()
     except _StoppedError:
         return

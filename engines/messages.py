@@ -507,10 +507,11 @@ def describe(channel: int, payload: bytes | memoryview) -> list[tuple[str, dict[
         messages = decode(channel, payload)
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
         return []
-    return [(type(message).__name__, _shown(message)) for message in messages]
+    return [shown(message) for message in messages]
 
 
-def _shown(message: Message) -> dict[str, object]:
-    """The fields of a message; digests as people write them."""
+def shown(message: Message) -> tuple[str, dict[str, object]]:
+    """Type and fields of a message; digests as people write them."""
     fields = msgspec.structs.asdict(message)
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    return type(message).__name__, plain

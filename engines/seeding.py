@@ -47,14 +47,23 @@ class Seed(msgspec.Struct, frozen=True):
 
 
 def seed(
-    make: Callable[[], Machine], shard: str, sources: tuple[Source, ...], cluster: bytes, *, context: Context, say: Say
+    make: Callable[[], Machine],
+    shard: str,
+    sources: tuple[Source, ...],
+    cluster: bytes,
+    *,
+    context: Context,
+    say: Say,
+    before: int = 0,
 ) -> Seed:
-    """The replica of `shard` to begin with. `say` is told what is being done, at least every 50 ms.
+    """The replica of `shard` to begin with: with `before`, in a state of before that sequence number.
 
-    Raises UnreachableError when the log cannot be read.
+    `say` is told what is being done, at least every 50 ms. Raises UnreachableError when the log cannot be read.
     """
     passed_over: list[str] = []
     for stored, source in candidates(sources, shard, context=context, say=say):
+        if before and stored.position >= before:
+            continue
         try:
             snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
             replica = restored(make, snapshot, vouch)

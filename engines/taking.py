@@ -12,19 +12,16 @@ Rules:
 """
 
 import contextlib
-import gc
 import hashlib
 import os
 import select
-import signal
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 import zmq
 
 from engines import snapshot as images
-from engines.forking import close_others
+from engines.forking import FAILED, Child, fork
 from engines.messages import StateDigest
 from engines.replica import Replica
 from engines.snapshot import Snapshot
@@ -35,20 +32,16 @@ WORKING_MAX: Final = 2
 """Children that have not told their digest yet."""
 CHILDREN_MAX: Final = 6
 VOUCH_S: Final = 60.0
-ERROR_BYTES_MAX: Final = 2000
 _DIGEST_BYTES: Final = 32
 _INDEX_BYTES: Final = 8
 _DONE = b"+"
-_FAILED = b"-"
 
 
 class _Child(msgspec.Struct):
-    pid: int
+    process: Child
     number: int
     position: int
     outputs: int
-    read_fd: int
-    write_fd: int
     said: bytes = b""
     told: bool = False
     vouched: bool = False
@@ -76,19 +69,14 @@ class Taker:
         if len(self._children) >= CHILDREN_MAX:
             self._end(next(child for child in self._children if child.told))
         number, position, outputs = replica.markers.number, replica.position, replica.number
-        read_fd, child_write_fd = os.pipe()
-        child_read_fd, write_fd = os.pipe()
-        pid = os.fork()
-        if not pid:
-            _be_child(replica.snapshot, child_read_fd, child_write_fd, self._nodes if keep else (), self._name)
-        os.close(child_read_fd)
-        os.close(child_write_fd)
-        os.set_blocking(read_fd, False)
-        self._children.append(_Child(pid, number, position, outputs, read_fd, write_fd))
+        nodes = self._nodes if keep else ()
+        child = fork(lambda read_fd, write_fd: _work(replica.snapshot(), read_fd, write_fd, nodes, self._name))
+        os.set_blocking(child.read_fd, False)
+        self._children.append(_Child(child, number, position, outputs))
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a child that works has something to say."""
-        select.select([child.read_fd for child in self._children if not child.told], [], [], timeout_s)
+        select.select([child.process.read_fd for child in self._children if not child.told], [], [], timeout_s)
 
     def tend(self, replica: Replica) -> None:
         """Hear the children; tell the replica their digests, and them what is vouched for. Raises DivergedError."""
@@ -101,7 +89,7 @@ class Taker:
             if not child.vouched and child.told and (index := replica.states.vouched_index(child.number)):
                 child.vouched = True
                 with contextlib.suppress(BrokenPipeError):
-                    os.write(child.write_fd, index.to_bytes(_INDEX_BYTES, "little"))
+                    os.write(child.process.write_fd, index.to_bytes(_INDEX_BYTES, "little"))
             if ended:
                 self._bury(child)
 
@@ -111,14 +99,13 @@ class Taker:
             self._end(child)
 
     def _end(self, child: _Child) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        child.process.kill()
         self._bury(child)
 
     def _hear(self, child: _Child) -> bool:
         """Read what a child said; True at its end."""
         try:
-            while part := os.read(child.read_fd, 4096):
+            while part := os.read(child.process.read_fd, 4096):
                 child.said += part
         except BlockingIOError:
             return False
@@ -126,38 +113,15 @@ class Taker:
 
     def _bury(self, child: _Child) -> None:
         self._children.remove(child)
-        os.close(child.read_fd)
-        os.close(child.write_fd)
-        os.waitpid(child.pid, 0)
+        child.process.bury()
         said = child.said[_DIGEST_BYTES:] if child.told else child.said
         if said[:1] == _DONE:
             self.taken += 1
             self.error = ""
-        elif said[:1] == _FAILED:
+        elif said[:1] == FAILED:
             self.error = f"snapshot {child.number}: {said[1:].decode(errors='replace')}"
         elif not child.told:
             self.error = f"snapshot {child.number}: its process ended before it was made"
-
-
-def _be_child(
-    snapshot: Callable[[], Snapshot], read_fd: int, write_fd: int, nodes: tuple[Source, ...], name: str
-) -> NoReturn:
-    """The child's life. It never returns, and touches nothing that it shares with its parent but two pipes."""
-    code = 1
-    try:
-        gc.disable()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, signal.SIG_DFL)
-        close_others(read_fd, write_fd)
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        _work(snapshot(), read_fd, write_fd, nodes, name)
-        code = 0
-    except BaseException as error:  # noqa: BLE001 - whatever goes wrong is told to the parent
-        text = f"{type(error).__name__}: {error}".encode()[:ERROR_BYTES_MAX]
-        with contextlib.suppress(OSError):
-            os.write(write_fd, _FAILED + text)
-    finally:
-        os._exit(code)
 
 
 def _work(taken: Snapshot, read_fd: int, write_fd: int, nodes: tuple[Source, ...], name: str) -> None:

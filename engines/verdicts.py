@@ -16,6 +16,11 @@ from sequencer.config import Config
 
 Row = dict[str, Any]
 FIELDS: Final = ("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid")
+EVIDENCE: Final = (
+    *("activity", "cpu_ms", "looks", "places", "stack"),
+    *("error", "traceback", "poison", "message", "state_before", "search_error"),
+    *("longest", "longest_ms", "passed_over", "snapshot_error"),
+)
 
 
 def verdicts(config: Config) -> list[Row]:
@@ -27,12 +32,12 @@ def verdicts(config: Config) -> list[Row]:
 def _judged(row: Row, others: list[Row]) -> Row:
     same = [other for other in others if other.get("sender") and other.get("sender") == row.get("sender")]
     judged = {"name": row["name"], "shard": row.get("sender", ""), "verdict": row["state"]}
+    judged["machine"] = row.get("machine", row.get("role", ""))
     judged |= {field: row.get(field, 0) for field in FIELDS}
     judged["in_hand"] = row.get("in_hand", [])
     judged["for_ms"] = row.get("in_hand_ms", 0)
     judged["why"] = "; ".join(filter(None, [row.get("why") or row.get("doing", ""), _compared(row, same)]))
-    told = ("activity", "cpu_ms", "looks", "places", "stack", "traceback", "error", "longest", "longest_ms")
-    return judged | {field: row[field] for field in (*told, "passed_over", "snapshot_error") if field in row}
+    return judged | {field: row[field] for field in EVIDENCE if field in row}
 
 
 def _compared(row: Row, same: list[Row]) -> str:

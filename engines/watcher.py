@@ -59,7 +59,7 @@ class _Process(msgspec.Struct, frozen=True):
 class Watcher:
     """The replica's side: the page, and the process that reads it."""
 
-    def __init__(self, ingress: Sequence[str], name: str, role: str, shard: str) -> None:
+    def __init__(self, ingress: Sequence[str], name: str, role: str, shard: str, machine: str) -> None:
         """Fork the watcher. Call it before any socket or thread is made, in the main thread."""
         self.hand = Hand()
         stack_fd = os.memfd_create("stack", os.MFD_CLOEXEC)
@@ -68,7 +68,7 @@ class Watcher:
         self._pid = os.fork()
         if not self._pid:
             os.close(self._write_fd)
-            _be_watcher(read_fd, stack_fd, self.hand, ingress, name, role, shard)
+            _be_watcher(read_fd, stack_fd, self.hand, ingress, name, role, shard, machine)
         os.close(read_fd)
 
     def close(self) -> None:
@@ -79,7 +79,14 @@ class Watcher:
 
 
 def _be_watcher(
-    read_fd: int, stack_fd: int, hand: Hand, ingress: Sequence[str], name: str, role: str, shard: str
+    read_fd: int,
+    stack_fd: int,
+    hand: Hand,
+    ingress: Sequence[str],
+    name: str,
+    role: str,
+    shard: str,
+    machine: str,
 ) -> None:
     try:
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +94,7 @@ def _be_watcher(
         close_others(read_fd, stack_fd)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         reporter = Reporter(ingress, name, role, kind="replica", context=context, pid=os.getppid())
-        _Watch(os.getppid(), stack_fd, hand, reporter, shard).run(read_fd)
+        _Watch(os.getppid(), stack_fd, hand, reporter, {"sender": shard, "machine": machine}).run(read_fd)
         context.destroy(linger=GOODBYE_MS)
     finally:
         os._exit(0)
@@ -96,12 +103,12 @@ def _be_watcher(
 class _Watch:
     """The watcher's side."""
 
-    def __init__(self, pid: int, stack_fd: int, hand: Hand, reporter: Reporter, shard: str) -> None:
+    def __init__(self, pid: int, stack_fd: int, hand: Hand, reporter: Reporter, fixed: dict[str, str]) -> None:
         self._pid = pid
         self._stack_fd = stack_fd
         self._hand = hand
         self._reporter = reporter
-        self._shard = shard
+        self._fixed = fixed
         self._taken = -1
         self._cpu_ms = 0
         self._looks = 0
@@ -156,7 +163,7 @@ class _Watch:
         self._reporter.say(
             state,
             {
-                "sender": self._shard,
+                **self._fixed,
                 "position": seen.position,
                 "lag": seen.lag,
                 "in_hand": [seen.first, seen.last] if seen.first else [],

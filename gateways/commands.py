@@ -21,9 +21,9 @@ from gateways.up import detach, up
 from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
-from sequencer.log_tools import entries_of
+from sequencer.log_tools import entries_of, has_nodes_here
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
-from sequencer.process import claim, running
+from sequencer.process import claim
 
 FLOWS = Path("./flows")
 DEPTH = 10
@@ -76,15 +76,16 @@ def book_command(
     symbol: Annotated[str, typer.Argument(help="The instrument's symbol.")],
     data: DataDir = DEFAULT_DATA,
     depth: Annotated[int, typer.Option(help="Price levels a side.")] = DEPTH,
+    at: Annotated[int, typer.Option(min=0, help="As it was behind this sequence number; 0: as it is.")] = 0,
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Show the book of an instrument: from the market data gateway, or from the log when the venue is stopped."""
     config = Config.load(data)
-    if any(node.name in running(config.data_dir) for node in config.nodes):
+    if not at and has_nodes_here(config):
         with MarketDataClient(config.endpoint("marketdata"), config.endpoint("marketdata_updates")) as client:
             shown = client.book(symbol, depth)
     else:
-        shown = depth_in_log(entries_of(config), symbol, depth)
+        shown = depth_in_log(entries_of(config), symbol, depth, at)
     if output is Format.JSON:
         print_json(shown)
     else:

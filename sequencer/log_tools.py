@@ -35,11 +35,16 @@ def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
 
     How far they go is what a quorum says; without one, what the first replayer holds.
     """
-    if any(node.name in running(config.data_dir) for node in config.nodes):
+    if has_nodes_here(config):
         with context() as made:
             yield from Replay(config.sources, first_index, _confirmed_index(config), context=made)
     else:
         yield from _entries_in_files(config, first_index)
+
+
+def has_nodes_here(config: Config) -> bool:
+    """Whether a node of the venue runs on this host."""
+    return any(node.name in running(config.data_dir) for node in config.nodes)
 
 
 def _confirmed_index(config: Config) -> int | None:
@@ -166,7 +171,7 @@ def dump(config: Config, first: int, last: int | None, *, messages: bool) -> Ite
 def tail(config: Config, entries: int, stop: StopSignal, *, messages: bool, follow: bool) -> Iterator[str]:
     """JSON lines of the last entries, and of those that come, until `stop`."""
     formats = _formats()
-    if not follow or not any(node.name in running(config.data_dir) for node in config.nodes):
+    if not follow or not has_nodes_here(config):
         for entry in list(entries_of(config))[-entries:]:
             yield from _lines(entry, formats, messages=messages)
         return

@@ -9,88 +9,14 @@ from typing import Any
 
 import pytest
 
-from engines import messages as m
-from sequencer.config import Config
-from tests.models.running import Running, Stream, make, until, without_processes
-
-ODD = '''
-import re
-import socket
-import time
-
-from engines.messages import COMMANDS
-
-
-class Odd:
-    """Does to each command what its client order id says."""
-
-    name = "odd"
-    reads = (COMMANDS,)
-    writes = 0
-
-    def apply(self, time_ns, first_sequence, channel, messages):
-        for message in messages:
-            getattr(self, message.client_order_id)()
-        return []
-
-    def fine(self):
-        pass
-
-    def loop(self):
-        while True:
-            pass
-
-    def loop_in_c(self):
-        re.match(r"(a+)+$", "a" * 50 + "b")
-
-    def long(self):
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            pass
-
-    def slow(self):
-        time.sleep(0.05)
-
-    def wait(self):
-        ours, theirs = socket.socketpair()
-        ours.recv(1)
-
-    def fail(self):
-        raise ValueError("no such thing")
-
-    def reject(self, time_ns, first_sequence, channel, count, reason):
-        return []
-
-    def snapshot(self):
-        return b""
-
-    def restore(self, state):
-        pass
-'''
+from tests.models.odd import odd_venue, say
+from tests.models.running import Running, until
 
 
 @pytest.fixture
-def venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A node, and two replicas of a machine that does what it is told."""
-    make(tmp_path / "v")
-    config = without_processes(tmp_path / "v")
-    (tmp_path / "odd.py").write_text(ODD)
-    with Running(Config.load(config.data_dir), PYTHONPATH=str(tmp_path)).start() as started:
-        for name in ("odd-1", "odd-2"):
-            started.spawn("attach", "odd:Odd", "--name", name)
-        for name in ("odd-1", "odd-2"):
-            started.await_row(name, "live")
+def venue(tmp_path: Path) -> Iterator[Running]:
+    with odd_venue(tmp_path, "odd-1", "odd-2") as started:
         yield started
-
-
-def say(venue: Running, *acts: str) -> int:
-    """Sequence commands one by one; the sequence number of the last."""
-    with Stream(venue.config) as stream:
-        stream.speak_as("gateway.x")
-        for number, act in enumerate(acts, 1):
-            stream.submitter.submit(m.COMMANDS, m.ENCODER.encode([m.CancelOrder(1, number, 1, act)]), 1)
-            stream.settle()
-        return stream.batches(m.COMMANDS)[-1].first_sequence
 
 
 def verdict(venue: Running, name: str = "odd-1") -> dict[str, Any]:

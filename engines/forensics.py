@@ -1,0 +1,147 @@
+"""Finding out what a message did: which stopped a replica, what the machine makes of it again, what followed from it.
+
+verdicts --> poisoned          log + snapshot --> reproduced          log --> traced, affected
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from engines import messages as m
+from engines.machine import Machine
+from engines.machines import find
+from engines.past import until
+from engines.reproducing import NO_END_S, Outcome, debug, reproduce
+from engines.runs import runs
+from engines.seeding import seed
+from engines.tracing import Step, impact, trace
+from engines.verdicts import verdicts
+from sequencer.config import Config
+from sequencer.envelope import Entry
+from sequencer.errors import ConfigError
+from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.sockets import context
+
+STOPPED: Final = ("halted", "stuck", "diverged")
+
+Row = dict[str, Any]
+
+
+def poisoned(config: Config) -> list[Row]:
+    """What replicas are stopped at: shard, sequence number (0: not known yet), verdict, why, and which replicas."""
+    found: dict[tuple[str, int, str], Row] = {}
+    for row in verdicts(config):
+        if row["verdict"] not in STOPPED or (row["verdict"] == "stuck" and not row["in_hand"]):
+            continue
+        sequence = row.get("poison") or (row["in_hand"][0] if row["in_hand"] else 0)
+        known = found.setdefault(
+            (row["shard"], sequence, row["verdict"]),
+            {
+                "shard": row["shard"],
+                "machine": row["machine"],
+                "sequence": sequence,
+                "verdict": row["verdict"],
+                "message": row.get("message", {}).get("type", ""),
+                "replicas": "",
+                "why": row["why"],
+            },
+        )
+        known["replicas"] += f" {row['name']}" if known["replicas"] else row["name"]
+    return [found[key] for key in sorted(found)]
+
+
+def reproduced(config: Config, machine: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
+    """What a machine makes of one message, from the state before it. Raises IslandError where that cannot be had."""
+    state, first_index = _state_before(config, machine, sequence)
+    return reproduce(state, entries_of(config, first_index), sequence, no_end_s=no_end_s)
+
+
+def debugged(config: Config, machine: str, sequence: int) -> None:
+    """The same under the debugger, in this process."""
+    state, first_index = _state_before(config, machine, sequence)
+    debug(state, entries_of(config, first_index), sequence)
+
+
+def machine_of(config: Config, sequence: int) -> str:
+    """Which machine is stopped at a sequence number. Raises ConfigError where none is, or several are."""
+    stopped: set[str] = {row["machine"] for row in poisoned(config) if row["sequence"] == sequence}
+    if len(stopped) != 1:
+        raise ConfigError(f"no single machine is stopped at {sequence:,}: say which one with --machine")
+    return stopped.pop()
+
+
+def traced(config: Config, sequence: int) -> list[Step]:
+    """An order's whole way. Raises ConfigError where nothing of the venue's language is at this place."""
+    return _found(trace(entries_of(config), sequence), sequence)
+
+
+def affected(config: Config, sequence: int) -> tuple[list[Step], list[Row]]:
+    """All that followed from a message, and the clients that it reached: name, and the orders through which."""
+    steps = _found(impact(entries_of(config), sequence), sequence)
+    numbers = {number for step in steps for number in step.concerns} | {step.sequence for step in steps}
+    return steps, _clients(entries_of(config), numbers)
+
+
+def _found(steps: list[Step], sequence: int) -> list[Step]:
+    if not steps:
+        raise ConfigError(f"there is no message of the venue at {sequence:,}: `sequencer log dump` shows what is there")
+    return steps
+
+
+def _state_before(config: Config, named: str, sequence: int) -> tuple[Machine, int]:
+    """A machine in the latest state before a sequence number that is kept, and the index to go on at."""
+    make: Callable[[], Machine] = find(named)
+    if not has_nodes_here(config):
+        return make(), 1  # nobody serves snapshots: from the beginning of the files
+    shard = f"{make().name}.0"
+    with context() as made:
+        begun = seed(
+            make, shard, config.sources, config.cluster, before=sequence, context=made, say=lambda _doing: None
+        )
+    return begun.replica.machine, begun.next_index
+
+
+def _clients(entries: Iterable[Entry], numbers: set[int]) -> list[Row]:
+    """Who issued the commands at these places, by name."""
+    names: dict[int, str] = {}
+    places: dict[int, list[int]] = {}
+    for entry in until(entries, 0):
+        for run in runs(entry.batches(), (m.COMMANDS, m.DECISIONS)):
+            if run.channel == m.DECISIONS:
+                names |= {one.registered_id: one.name for one in run.messages if isinstance(one, m.ClientRegistered)}
+            elif not numbers.isdisjoint(range(run.first_sequence, run.first_sequence + run.count)):
+                for offset, command in enumerate(run.messages):
+                    if run.first_sequence + offset in numbers:
+                        places.setdefault(getattr(command, "client_id", 0), []).append(run.first_sequence + offset)
+    return [
+        {"client": names.get(client_id, f"#{client_id}"), "commands": sequences}
+        for client_id, sequences in sorted(places.items())
+        if client_id
+    ]
+
+
+def as_rows(steps: list[Step]) -> list[Row]:
+    """Steps for people: times in us since the first, fields as text."""
+    begin_ns = steps[0].time_ns
+    return [
+        {
+            "sequence": step.sequence,
+            "after_us": (step.time_ns - begin_ns) // 1000,
+            "cause": step.cause,
+            "sender": step.sender,
+            "type": step.type,
+            "fields": " ".join(f"{name}={_short(value)}" for name, value in step.fields.items()),
+        }
+        for step in steps
+    ]
+
+
+def as_json(steps: list[Step]) -> list[Row]:
+    """Steps for programs."""
+    return [msgspec.structs.asdict(step) for step in steps]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
