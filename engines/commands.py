@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import forensics, machines, operating
+from engines import forensics, machines, operating, proving
 from engines import lint as determinism
 from engines.credit import Credit
 from engines.host import run
@@ -23,6 +23,7 @@ from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, consol
 from sequencer.process import claim
 
 SHARD = 0
+PROOF_MESSAGES = 50_000
 
 snapshot_app = typer.Typer(
     no_args_is_help=True, help="What blank replicas begin with. Example: sequencer snapshot list"
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(poison_app, name="poison")
     app.command("trace", epilog="Example: sequencer trace 1234")(trace)
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
+    app.command("prove", epilog="Example: sequencer prove my_package.machine:Mine")(prove)
     app.command("lint", epilog="Example: sequencer lint my_machine.py")(lint)
 
 
@@ -52,15 +54,53 @@ def attach(
     machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
     name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process. [MACHINE-PID]")] = "",
     data: DataDir = DEFAULT_DATA,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Skip lint and proof of a class of your own.")] = False,
 ) -> None:
     """Run one more replica of a machine in the foreground, while the venue trades; Ctrl-C detaches it.
 
-    It begins with the newest snapshot that the log vouches for, reads what followed, and goes live.
+    It begins with the newest snapshot that the log vouches for, reads what followed, and goes live. A class of your
+    own is checked first: by `sequencer lint`, and by a proof on the beginning of the log.
     """
     config = Config.load(data)
+    if ":" in machine and not unchecked:
+        _check(machine, data)
     name = name or f"{machines.find(machine)().name}-{os.getpid()}"
     with claim(config.data_dir, name):
         run(config, machine, name, SHARD, stop_signal())
+
+
+def _check(machine: str, data: Path) -> None:
+    """Raise ConfigError for a class that cannot be let in."""
+    machines.find(machine)
+    findings = determinism.check_module(machine.partition(":")[0])
+    if findings:
+        raise ConfigError(f"{findings[0]}; `sequencer lint {machine.partition(':')[0]}` shows all {len(findings)}")
+    with console.status("proving it on the beginning of the log"):
+        proof = proving.prove(data, machine, PROOF_MESSAGES)
+    if proof.problems:
+        raise ConfigError(f"{proof.problems[0]}; `sequencer prove {machine}` tries all of the log")
+
+
+def prove(
+    machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
+    data: DataDir = DEFAULT_DATA,
+    messages: Annotated[int, typer.Option(min=0, help="Only so many messages; 0: all of the log.")] = 0,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Run a machine over the log twice, differently, and compare; and with the outputs that the log holds of it.
+
+    Exit with 1 unless events and states are the same: by runs and message by message, restored from snapshots, under
+    two PYTHONHASHSEEDs. A new version of a machine is tried like this before it is let in.
+    """
+    with console.status("replaying the log"):
+        proof = proving.prove(data, machine, messages)
+    if output is Format.JSON:
+        print_json(proof)
+    else:
+        row = {name: getattr(proof, name) for name in ("machine", "messages", "entries", "events", "compared")}
+        console.print(table("proof", tuple(row), [row]))
+        console.print("\n".join(proof.problems) or f"the same both times; the state at the end is {proof.state[:16]}")
+    raise typer.Exit(1 if proof.problems else 0)
 
 
 def detach(

@@ -46,6 +46,8 @@ class Replica:
         self.confirmed = 0
         """The last output batch that was seen in the log."""
         self.unconfirmed: deque[Batch] = deque()
+        self.events: list[Message] = []
+        """What the machine returned for the entry that was applied last."""
         self.operations: list[Message] = []
         """What operators asked for in the entry that was applied last."""
         self.at_marker = False
@@ -75,24 +77,15 @@ class Replica:
     def apply(self, entry: Entry) -> list[Batch]:
         """Take one entry; return the outputs that it caused. Raises DivergedError, or what the machine raises."""
         batches = entry.batches()
+        self._hear(batches, entry.index)
         machine = self.machine
-        if self.operations:
-            self.operations = []
-        for batch in batches:
-            if batch.channel == machine.writes:
-                if batch.sender == self.sender:
-                    self._compare(batch)
-            elif batch.channel == STATES:
-                if batch.sender == self.states.sender:
-                    self.states.see(batch, entry.index)
-            elif batch.channel == OPERATIONS:
-                self._hear(batch)
         events: list[Message] = []
         for run in runs(batches, machine.reads):
             if run.reason:
                 events += machine.reject(entry.time_ns, run.first_sequence, run.channel, run.count, run.reason)
             else:
                 events += machine.apply(entry.time_ns, run.first_sequence, run.channel, run.messages)
+        self.events = events
         made = self._seal(events, entry.first_sequence)
         self.position = entry.next_sequence - 1
         self._entry = entry
@@ -117,11 +110,22 @@ class Replica:
             state=self.machine.snapshot(),
         )
 
-    def _hear(self, batch: Batch) -> None:
-        operations = operations_in(batch)
-        self.operations += operations
-        for operation in operations:
-            self.markers.hear(operation)
+    def _hear(self, batches: list[Batch], index: int) -> None:
+        """Take note of what is not the machine's: own outputs, own states, operations."""
+        if self.operations:
+            self.operations = []
+        for batch in batches:
+            if batch.channel == self.machine.writes:
+                if batch.sender == self.sender:
+                    self._compare(batch)
+            elif batch.channel == STATES:
+                if batch.sender == self.states.sender:
+                    self.states.see(batch, index)
+            elif batch.channel == OPERATIONS:
+                operations = operations_in(batch)
+                self.operations += operations
+                for operation in operations:
+                    self.markers.hear(operation)
 
     def _seal(self, events: list[Message], cause: int) -> list[Batch]:
         if events and not self.machine.writes:
