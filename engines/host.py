@@ -33,7 +33,7 @@ from engines.watcher import Watcher
 from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
-from sequencer.errors import DivergedError, IslandError
+from sequencer.errors import DivergedError
 
 POLL_MS = 50
 CHILD_WAIT_S = 1.0
@@ -45,7 +45,7 @@ _LIVE = ("live", "slow")
 Context = zmq.Context["zmq.Socket[bytes]"]
 
 
-class _StoppedError(IslandError):
+class _StoppedError(Exception):
     """Asked to stop while still attaching."""
 
 
@@ -75,7 +75,11 @@ class Host:
             config, make, shard, self.replica.position + 1, index
         )
         self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
-        begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
+        try:
+            begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
+        except BaseException:
+            self._reporter.close()  # nobody looks for who never began
+            raise
         self._note(begun)
         self.replica = begun.replica
         self._taker = Taker(name, config.sources)

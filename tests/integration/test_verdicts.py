@@ -60,12 +60,12 @@ def test_a_long_computation_is_stuck_until_it_ends(venue: Running):
     row = awaited(venue, "live")
 
     assert row["longest"] == [at, at]
-    assert row["longest_ms"] >= 3000
+    assert row["longest_ms"] >= 8000
 
 
 def test_a_slow_replica_is_not_stuck(venue: Running):
     """It moves, and is behind: rate and lag are told, and it comes back by itself."""
-    say(venue, *["slow"] * 80)
+    say(venue, *["slow"] * 160)
     row = awaited(venue, "slow")
 
     assert row["lag"] > 0
