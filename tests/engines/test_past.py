@@ -74,11 +74,19 @@ def test_the_impact_of_an_order_reaches_those_that_it_traded_with():
     trades = [_orders_of(message) for message in MESSAGES.values() if isinstance(message, m.Trade)]
     traded_with = {one: set().union(*(both for both in trades if one in both)) - {one} for one in ORDERS}
     assert any(traded_with.values())
+    later = 0
     for order_id in ORDERS[::4]:
+        steps = {step.sequence for step in impact(ENTRIES, order_id)}
         reached = {number for step in impact(ENTRIES, order_id) for number in step.concerns}
         assert traded_with[order_id] <= reached
         if not traded_with[order_id]:
             assert reached & set(ORDERS) == {order_id}
+        for other in traded_with[order_id]:
+            met = min(at for at, one in MESSAGES.items() if {order_id, other} <= _orders_of(one))
+            became = {at for at, one in MESSAGES.items() if at > met and other in _orders_of(one)}
+            later += len(became - {at for at in became if order_id in _orders_of(MESSAGES[at])})
+            assert became <= steps
+    assert later, "no order that was met had a life of its own afterwards"
 
 
 def test_a_message_done_again_gives_what_is_in_the_log():
