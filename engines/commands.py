@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import forensics, machines, operating, proving
+from engines import forensics, machines, operating, proving, skipping
 from engines import lint as determinism
 from engines.credit import Credit
 from engines.host import run
 from engines.past import machine_at
 from engines.reproducing import NO_END_S, Outcome
+from engines.skipping import skipped
 from engines.verdicts import verdicts
 from sequencer.client import stop_signal
 from sequencer.config import Config
@@ -245,6 +246,10 @@ MachineName = Annotated[
 ]
 
 
+POISON_COLUMNS = ("shard", "sequence", "command", "verdict", "message", "replicas", "why")
+SKIP_COLUMNS = ("at", "shard", "sequence", "reason", "became")
+
+
 @poison_app.command("list", epilog="Example: sequencer poison list")
 def poison_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
     """Show the messages at which replicas are stopped, and how; exit with 1 if there are any."""
@@ -252,7 +257,7 @@ def poison_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABL
     if output is Format.JSON:
         print_json(rows)
     else:
-        console.print(table("poison", ("shard", "sequence", "verdict", "message", "replicas", "why"), rows))
+        console.print(table("poison", POISON_COLUMNS, rows))
     raise typer.Exit(1 if rows else 0)
 
 
@@ -293,6 +298,66 @@ def poison_impact(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: Outp
         return
     console.print(table(f"what followed from {sequence:,}", STEP_COLUMNS, forensics.as_rows(steps)))
     console.print(table("clients", ("client", "commands"), clients))
+
+
+@poison_app.command("locate", epilog="Example: sequencer poison locate 1234 --machine matching")
+def poison_locate(
+    sequence: Sequence,
+    machine: MachineName = "",
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+    seconds: Annotated[float, typer.Option(min=0.1, help="After how long it counts as endless.")] = NO_END_S,
+) -> None:
+    """Find which message of an entry a machine cannot take, and which command was in hand: the one to skip.
+
+    SEQUENCE is any of the entry. Exit with 1 if there is one.
+    """
+    config = Config.load(data)
+    with console.status(f"trying the entry of {sequence:,}"):
+        named = machine or forensics.machine_of(config, sequence)
+        outcome = forensics.located(config, named, sequence, seconds)
+    if output is Format.JSON:
+        print_json(outcome)
+    elif outcome.failed:
+        _show_outcome(outcome, output)
+        console.print(f"in hand was the command at {outcome.command:,}", highlight=False)
+    else:
+        console.print(f"{named} takes all of the entry of {sequence:,}", highlight=False)
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+@poison_app.command("skip", epilog="Example: sequencer poison skip 1234 --machine matching --reason 'ticket 17'")
+def poison_skip(
+    sequences: Annotated[list[int], typer.Argument(min=1, help="Sequence numbers: of one message, mostly.")],
+    machine: Annotated[str, typer.Option(help="matching, credit, an installed one, or package.module:Class.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the log for ever.")],
+    shard: Annotated[int, typer.Option(min=0, help="Which shard of it.")] = SHARD,
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have a stopped shard answer a command with a refusal, and go on: its replicas begin again before it.
+
+    It is tried first, on a copy: nothing is sequenced if that does not help, or if the shard has acted on the message
+    already. Where a decision of credit stopped it, skip the order that was in hand: `sequencer poison list` names it.
+    """
+    config = Config.load(data)
+    with console.status("trying it") as shown:
+        at, then = skipping.skip(config, machine, shard, sequences, reason, shown.update)
+        console.print(f"{', '.join(map(str, sequences))} skipped: in force from {at:,} on", highlight=False)
+        rows = skipping.await_live(config, f"{machines.find(machine)().name}.{shard}", shown.update)
+    if then:
+        console.print(f"it goes on, and stops at the next: {then}", highlight=False, markup=False)
+    console.print(table("replicas", VERDICT_COLUMNS, rows))
+    raise typer.Exit(0 if all(row["verdict"] == "live" for row in rows) else 1)
+
+
+@poison_app.command("skipped", epilog="Example: sequencer poison skipped -o json")
+def poison_skipped(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show every skip that was ever asked for, from the log, and what became of it."""
+    rows = skipping.history(Config.load(data))
+    if output is Format.JSON:
+        print_json(rows)
+    else:
+        console.print(table("skips", SKIP_COLUMNS, rows))
 
 
 def trace(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
@@ -339,7 +404,8 @@ def credit(
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """Show a client's credit, from the log: limit = free + reserved + used, in each currency."""
-    machine = machine_at(Credit(), entries_of(Config.load(data)), at)
+    config = Config.load(data)
+    machine = machine_at(Credit(), entries_of(config), at, skipped(config, f"{Credit.name}.{SHARD}"))
     ids = {name: client_id for client_id, name in machine.clients().items()}
     if client not in ids:
         raise ConfigError(f"there is no client {client!r}: the venue knows {', '.join(sorted(ids)[:20]) or 'nobody'}")

@@ -3,7 +3,7 @@
 verdicts --> poisoned          log + snapshot --> reproduced          log --> traced, affected
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +12,10 @@ from engines import messages as m
 from engines.machine import Machine
 from engines.machines import find
 from engines.past import until
-from engines.reproducing import NO_END_S, Outcome, debug, reproduce
+from engines.reproducing import NO_END_S, Outcome, debug, locate, reproduce
 from engines.runs import runs
 from engines.seeding import seed
+from engines.skips import skips_in
 from engines.tracing import Step, impact, trace
 from engines.verdicts import verdicts
 from sequencer.config import Config
@@ -29,7 +30,10 @@ Row = dict[str, Any]
 
 
 def poisoned(config: Config) -> list[Row]:
-    """What replicas are stopped at: shard, sequence number (0: not known yet), verdict, why, and which replicas."""
+    """What replicas are stopped at: shard, sequence number (0: not known yet), verdict, why, and which replicas.
+
+    `command` is what was in hand: an order, where the message is a decision of credit about orders.
+    """
     found: dict[tuple[str, int, str], Row] = {}
     for row in verdicts(config):
         if row["verdict"] not in STOPPED or (row["verdict"] == "stuck" and not row["in_hand"]):
@@ -41,6 +45,7 @@ def poisoned(config: Config) -> list[Row]:
                 "shard": row["shard"],
                 "machine": row["machine"],
                 "sequence": sequence,
+                "command": row.get("command", 0),
                 "verdict": row["verdict"],
                 "message": row.get("message", {}).get("type", ""),
                 "replicas": "",
@@ -53,14 +58,20 @@ def poisoned(config: Config) -> list[Row]:
 
 def reproduced(config: Config, machine: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
     """What a machine makes of one message, from the state before it. Raises IslandError where that cannot be had."""
-    state, first_index = _state_before(config, machine, sequence)
-    return reproduce(state, entries_of(config, first_index), sequence, no_end_s=no_end_s)
+    state, first_index, skipped = _state_before(config, machine, sequence)
+    return reproduce(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
+
+
+def located(config: Config, machine: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
+    """The first message of the entry of a sequence number that a machine cannot take. Raises IslandError as above."""
+    state, first_index, skipped = _state_before(config, machine, sequence)
+    return locate(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
 
 
 def debugged(config: Config, machine: str, sequence: int) -> None:
     """The same under the debugger, in this process."""
-    state, first_index = _state_before(config, machine, sequence)
-    debug(state, entries_of(config, first_index), sequence)
+    state, first_index, skipped = _state_before(config, machine, sequence)
+    debug(state, entries_of(config, first_index), sequence, skipped)
 
 
 def machine_of(config: Config, sequence: int) -> str:
@@ -89,17 +100,17 @@ def _found(steps: list[Step], sequence: int) -> list[Step]:
     return steps
 
 
-def _state_before(config: Config, named: str, sequence: int) -> tuple[Machine, int]:
-    """A machine in the latest state before a sequence number that is kept, and the index to go on at."""
+def _state_before(config: Config, named: str, sequence: int) -> tuple[Machine, int, Mapping[int, int]]:
+    """A machine in the latest state before a sequence number that is kept, the index to go on at, and the skips."""
     make: Callable[[], Machine] = find(named)
-    if not has_nodes_here(config):
-        return make(), 1  # nobody serves snapshots: from the beginning of the files
     shard = f"{make().name}.0"
+    if not has_nodes_here(config):  # nobody serves snapshots: from the beginning of the files
+        return make(), 1, skips_in(entries_of(config), shard)
     with context() as made:
         begun = seed(
             make, shard, config.sources, config.cluster, before=sequence, context=made, say=lambda _doing: None
         )
-    return begun.replica.machine, begun.next_index
+    return begun.replica.machine, begun.next_index, begun.replica.skipped
 
 
 def _clients(entries: Iterable[Entry], numbers: set[int]) -> list[Row]:

@@ -15,14 +15,17 @@ from sequencer.envelope import Entry
 _PAGE = struct.Struct("<QQQQQ")
 _LAG = struct.Struct("<Q")
 _LAG_AT: Final = _PAGE.size
-_CLOSED_AT: Final = _PAGE.size + _LAG.size
+_KNOWN = struct.Struct("<Q")
+_KNOWN_AT: Final = _LAG_AT + _LAG.size
+_CLOSED_AT: Final = _KNOWN_AT + _KNOWN.size
 
 
 class InHand(msgspec.Struct, frozen=True):
     """Sequence numbers `first` to `last` are being applied since `since_ns` of the monotonic clock; 0: none are.
 
     `taken` counts entries, so that two looks can tell whether it is still the same. `position` is the last sequence
-    number that was applied before, `lag` how many more were known of then.
+    number that was applied before, `lag` how many more were known of then. `incarnation` is the shard's, up to which
+    the replica knows all skips.
     """
 
     taken: int
@@ -31,6 +34,7 @@ class InHand(msgspec.Struct, frozen=True):
     since_ns: int
     position: int
     lag: int
+    incarnation: int
     closed: bool
 
 
@@ -63,6 +67,10 @@ class Hand:
         """How many messages are still to come, as far as is known."""
         _LAG.pack_into(self._page, _LAG_AT, lag)
 
+    def note_incarnation(self, incarnation: int) -> None:
+        """Up to which incarnation of its shard the replica knows what was skipped."""
+        _KNOWN.pack_into(self._page, _KNOWN_AT, incarnation)
+
     def close(self) -> None:
         """The replica ends on purpose."""
         self._page[_CLOSED_AT] = 1
@@ -71,4 +79,5 @@ class Hand:
         """What the page says. It may be written meanwhile: only what two looks agree on counts."""
         taken, first, last, since_ns, position = _PAGE.unpack_from(self._page)
         (lag,) = _LAG.unpack_from(self._page, _LAG_AT)
-        return InHand(taken, first, last, since_ns, position, lag, bool(self._page[_CLOSED_AT]))
+        (incarnation,) = _KNOWN.unpack_from(self._page, _KNOWN_AT)
+        return InHand(taken, first, last, since_ns, position, lag, incarnation, bool(self._page[_CLOSED_AT]))

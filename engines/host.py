@@ -10,13 +10,14 @@ Rules:
 - While it catches up, a replica submits nothing; when it is live, only what is not in the log yet.
 - What raises in the machine halts the replica before anything of that entry leaves it. It stays to be
   asked about it, and does not go on.
+- It begins again, with a snapshot of before, when it has taken or halted at what operators then had the shard skip.
 """
 
 import gc
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import zmq
 
@@ -26,13 +27,13 @@ from engines.machine import Machine
 from engines.machines import find
 from engines.messages import OPERATIONS, DetachReplica, Message
 from engines.pace import Pace
-from engines.replica import operations_in
+from engines.runs import operations_in
 from engines.seeding import Seed, seed
 from engines.taking import Taker
 from engines.watcher import Watcher
 from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
-from sequencer.envelope import Batch, Entry
+from sequencer.envelope import CONTROL, Batch, Entry
 from sequencer.errors import DivergedError
 
 POLL_MS = 50
@@ -43,6 +44,10 @@ _STOPPED = ("halted", "diverged")
 _LIVE = ("live", "slow")
 
 Context = zmq.Context["zmq.Socket[bytes]"]
+
+
+class _BeginAgainError(Exception):
+    """What this replica is made of is overruled by a skip."""
 
 
 class _StoppedError(Exception):
@@ -82,6 +87,9 @@ class Host:
             raise
         self._note(begun)
         self.replica = begun.replica
+        self._incarnation = begun.incarnation
+        """Of the shard; all skips up to there are known."""
+        self._hand.note_incarnation(begun.incarnation)
         self._taker = Taker(name, config.sources)
         self._subscriber = Subscriber(
             config.sources,
@@ -140,32 +148,49 @@ class Host:
         self._tell()
 
     def _advance(self, entries: list[Entry]) -> None:
-        index = 0
+        index, rest = 0, iter(entries)
         try:
             self._taker.tend(self.replica)
-            for entry in entries:
+            for entry in rest:
                 index = entry.index
                 if entry.message_count:
                     self._apply(entry)
                     if self._hand.now_ns - self._turned_ns > BREATH_NS:
                         self._breathe()
+        except _BeginAgainError:
+            raise
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
             self._locator = self._search(index)
+        if self._state in _STOPPED:
+            self._listen(rest)
 
     def _apply(self, entry: Entry) -> None:
         replica, hand = self.replica, self._hand
         hand.take(entry, replica.position)
-        for batch in replica.apply(entry):
-            self._submitter.offer(batch)
+        made = replica.apply(entry)
+        if replica.resealed:
+            self._reopened()
+        else:
+            for batch in made:
+                self._submitter.offer(batch)
         hand.put_down(replica.position)
         self._pace.note(entry, hand.held_ns)
         if replica.at_marker:
             self._take()
         if replica.operations:
             self._obey(entry.index, replica.operations)
+
+    def _reopened(self) -> None:
+        """The shard's next incarnation was opened: say under it what the log lacks, or begin again."""
+        replica = self.replica
+        if replica.overruled_by:
+            raise _BeginAgainError(f"sequence {replica.overruled_by:,} was skipped")
+        self._incarnation = max(self._incarnation, replica.skips.incarnation)
+        self._hand.note_incarnation(self._incarnation)
+        self._submitter.renew(replica.unconfirmed)
 
     def _breathe(self) -> None:
         """Between entries that take long: say what was made, and how it goes."""
@@ -184,12 +209,22 @@ class Host:
         """Messages that are known to be in the log and were not applied."""
         return max(0, self._subscriber.end_sequence - 1 - self.replica.position)
 
-    def _listen(self, entries: list[Entry]) -> None:
-        """A replica that is halted goes no further, but still ends when asked to."""
+    def _listen(self, entries: Iterable[Entry]) -> None:
+        """A replica that is halted goes no further, but still ends when asked to, and begins again after a skip.
+
+        What it made before, it still brings into the log.
+        """
         for entry in entries:
             for batch in entry.batches():
                 if batch.channel == OPERATIONS:
                     self._obey(entry.index, operations_in(batch))
+                elif batch.sender == self.replica.sender and self._state == "halted":
+                    if batch.channel != CONTROL:
+                        self._submitter.withdraw(batch.number)
+                    elif batch.incarnation > self._incarnation:
+                        raise _BeginAgainError(f"incarnation {batch.incarnation} was opened")
+        if self._state == "halted":
+            self._send(self._submitter, [])
 
     def _learn(self) -> None:
         """Take what the search for the message has found."""
@@ -199,7 +234,8 @@ class Host:
         if self._locator.error:
             self._detail["search_error"] = self._locator.error
         if found is not None and found.error:
-            self._detail.update({"poison": found.sequence, "message": {"type": found.type, **found.fields}})
+            self._detail.update({"poison": found.sequence, "command": found.command})
+            self._detail["message"] = {"type": found.type, **found.fields}
             self._detail["state_before"] = found.state
             self._detail["why"] = f"{found.error}, at sequence {found.sequence:,}, {found.type}"
 
@@ -279,6 +315,8 @@ class Host:
             "vouched": replica.states.seen,
             "snapshots": taker.taken,
             "switches": subscriber.switches,
+            "incarnation": replica.skips.incarnation,
+            "skipped": sorted(replica.skipped),
             **self._detail,
         }
         if taker.error:
@@ -293,16 +331,27 @@ def run(config: Config, machine: str, name: str, shard: int, stop: StopSignal) -
     hold_memory()
     make = find(machine)
     kind = make().name
-    watcher = Watcher(config.ingress, name, kind, f"{kind}.{shard}", machine)
+    watcher = Watcher(config.sources, name, kind, f"{kind}.{shard}", machine)
     context: Context = zmq.Context()
+    try:
+        while not stop.is_set:
+            _host(lambda: Host(config, make, name, f"{kind}.{shard}", stop, context, watcher.hand, machine))
+    finally:
+        context.destroy(linger=GOODBYE_MS)
+        watcher.close()
+
+
+def _host(make: Callable[[], Host]) -> None:
+    """Be a replica until asked to stop, or until it has to begin again."""
     host = None
     try:
-        host = Host(config, make, name, f"{kind}.{shard}", stop, context, watcher.hand, machine)
+        host = make()
         host.run()
     except _StoppedError:
         return
+    except _BeginAgainError as why:
+        print(f"begins again: {why}", file=sys.stderr, flush=True)
+        gc.unfreeze()
     finally:
         if host is not None:
             host.close()
-        context.destroy(linger=GOODBYE_MS)
-        watcher.close()

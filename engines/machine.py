@@ -8,7 +8,7 @@ any PYTHONHASHSEED. What it raises halts its replica before any of it is seen.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from engines.messages import Message
 
@@ -43,4 +43,17 @@ class Machine(Protocol):
 
     def restore(self, state: bytes) -> None:
         """Become the machine that made this snapshot."""
+        ...
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """A machine that can answer a message which operators had skipped. One that writes should; see `skips`."""
+
+    def skip(self, time_ns: int, sequence: int, channel: int, message: Message) -> list[Message]:
+        """Refuse a message instead of taking it; return what follows, in its turn like any other answer.
+
+        What was put out while the message waited inside stays as it was: a refusal that waits with it changes nothing
+        of that.
+        """
         ...

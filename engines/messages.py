@@ -92,6 +92,7 @@ class Reason(IntEnum):
     INVALID_INSTRUMENT = 61
     UNDECODABLE = 80
     FALSE_COUNT = 81
+    SKIPPED = 82
 
 
 class Message(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -459,11 +460,28 @@ class DetachReplica(Message, tag=92):
     name: str
 
 
+class SkipMessage(Message, tag=93):
+    """The replicas of `shard` answer the message at `sequence` with a refusal, now and whenever the log is replayed.
+
+    It is decided where the shard's incarnation `incarnation` is opened: void unless the shard's last output in the log
+    is number `outputs` there. `reason` is for people.
+    """
+
+    shard: str
+    sequence: int
+    incarnation: int
+    outputs: int
+    reason: str = ""
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
 class StateDigest(Message, tag=100):
-    """SHA-256 of the shard's snapshot at its next marker: the state behind `position`, with so many outputs made."""
+    """SHA-256 of the shard's snapshot at its next marker: the state behind `position`, with so many outputs made.
+
+    Empty where that is not the shard's state any more: nothing is vouched for.
+    """
 
     position: int
     outputs: int
@@ -481,7 +499,7 @@ Result = (
     OrderAccepted | OrderRejected | OrderCanceled | OrderReplaced | OrderExpired | CancelRejected | ReplaceRejected
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
 )  # fmt: skip
-Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica
+Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

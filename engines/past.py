@@ -3,19 +3,30 @@
 entries --runs--> whole ones | the one that holds the place: its messages up to there | the rest is left
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
-from engines.machine import Machine
-from engines.messages import Message
+from engines.machine import Machine, Refusing
+from engines.messages import CreditDecisions, Message
 from engines.runs import Run, runs
+from engines.skips import without
 from sequencer.envelope import Entry
 
 M = TypeVar("M", bound=Machine)
+NOTHING_SKIPPED: Final[Mapping[int, int]] = {}
 
 
 def advance(machine: Machine, time_ns: int, run: Run) -> list[Message]:
-    """Have a machine take a run; what follows from it. Raises what the machine raises."""
+    """Have a machine take a run, or refuse it; what follows from it. Raises what the machine raises.
+
+    A machine that cannot refuse is not told of what was skipped; only one that writes nothing may go without.
+    """
+    if run.skipped:
+        if isinstance(machine, Refusing):
+            return machine.skip(time_ns, run.first_sequence, run.channel, run.messages[0])
+        if machine.writes:
+            raise ValueError(f"{machine.name} has no `skip`: nothing would answer the message that was skipped")
+        return []
     if run.reason:
         return machine.reject(time_ns, run.first_sequence, run.channel, run.count, run.reason)
     return machine.apply(time_ns, run.first_sequence, run.channel, run.messages)
@@ -29,29 +40,45 @@ def until(entries: Iterable[Entry], last_sequence: int) -> Iterator[Entry]:
         yield entry
 
 
-def runs_until(machine: Machine, entry: Entry, last_sequence: int) -> Iterator[Run]:
+def runs_until(machine: Machine, entry: Entry, last_sequence: int, skipped: Mapping[int, int]) -> Iterator[Run]:
     """What a machine gets of an entry up to a sequence number. A batch that cannot be read is not cut."""
-    for run in runs(entry.batches(), machine.reads):
+    for run in without(runs(entry.batches(), machine.reads), skipped):
         room = last_sequence + 1 - run.first_sequence
         if not last_sequence or run.count <= room:
             yield run
         elif room > 0 and not run.reason:
-            yield Run(run.first_sequence, run.channel, run.messages[:room], room)
+            yield run.part(run.first_sequence, last_sequence + 1)
 
 
-def machine_at(machine: M, entries: Iterable[Entry], last_sequence: int) -> M:
-    """The machine, after everything up to a sequence number (0: after all)."""
+def machine_at(
+    machine: M, entries: Iterable[Entry], last_sequence: int, skipped: Mapping[int, int] = NOTHING_SKIPPED
+) -> M:
+    """The machine, after everything up to a sequence number (0: after all). `skipped` are the skips in the log."""
     for entry in until(entries, last_sequence):
-        for run in runs_until(machine, entry, last_sequence):
+        for run in runs_until(machine, entry, last_sequence, skipped):
             advance(machine, entry.time_ns, run)
     return machine
 
 
-def one_by_one(machine: Machine, entry: Entry) -> Iterator[Run]:
+def one_by_one(machine: Machine, entry: Entry, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> Iterator[Run]:
     """What a machine gets of an entry, cut into runs of a single message each: it means the same."""
-    for run in runs(entry.batches(), machine.reads):
-        if run.reason:
+    for run in without(runs(entry.batches(), machine.reads), skipped):
+        if run.reason or run.skipped:
             yield run
             continue
-        for offset, message in enumerate(run.messages):
-            yield Run(run.first_sequence + offset, run.channel, [message], 1)
+        for offset in range(run.count):
+            yield run.part(run.first_sequence + offset, run.first_sequence + offset + 1)
+
+
+def piecemeal(machine: Machine, entry: Entry, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> Iterator[Run]:
+    """The same, with a decision about many orders cut into one about each: that means the same as well."""
+    for run in one_by_one(machine, entry, skipped):
+        decision = run.messages[0] if run.messages else None
+        if not isinstance(decision, CreditDecisions) or run.skipped:
+            yield run
+            continue
+        refused = dict(decision.refused)
+        for offset in range(decision.count):
+            reason = refused.get(offset)
+            part = CreditDecisions(decision.first_sequence + offset, 1, [] if reason is None else [(0, reason)])
+            yield Run(run.first_sequence, run.channel, [part], 1)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from engines.machines import find
 from engines.messages import ENCODER, Message
 from engines.past import advance, one_by_one
 from engines.replica import Replica
+from engines.skipping import skipped
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
@@ -132,9 +133,9 @@ def _states(whole: _Told, other: _Told, otherwise: str) -> str:
 class _Tried:
     """A machine that is run by runs, as a replica does; outputs that the log holds are compared."""
 
-    def __init__(self, make: Callable[[], Machine]) -> None:
+    def __init__(self, make: Callable[[], Machine], skipped: Mapping[int, int]) -> None:
         self.make = make
-        self.replica = Replica(make(), f"{make().name}.0")
+        self.replica = Replica(make(), f"{make().name}.0", skipped)
 
     def take(self, entry: Entry) -> list[Message]:
         """What follows from an entry."""
@@ -160,7 +161,7 @@ class _Single(_Tried):
     """One that takes every message by itself: its events may be cut otherwise, its state is the same."""
 
     def take(self, entry: Entry) -> list[Message]:
-        for run in one_by_one(self.replica.machine, entry):
+        for run in one_by_one(self.replica.machine, entry, self.replica.skipped):
             advance(self.replica.machine, entry.time_ns, run)
         return []
 
@@ -169,7 +170,8 @@ _MODES: Final[dict[str, type[_Tried]]] = {"whole": _Tried, "restored": _Restored
 
 
 def _try(machine: str, data_dir: Path, mode: str, messages: int, last_index: int) -> _Told:
-    tried = _MODES[mode](find(machine))
+    make, config = find(machine), Config.load(data_dir)
+    tried = _MODES[mode](make, skipped(config, f"{make().name}.0"))
     told = _Told()
     sequence = position = 0
 
@@ -177,7 +179,7 @@ def _try(machine: str, data_dir: Path, mode: str, messages: int, last_index: int
         told.states.append((position, hashlib.sha256(tried.pause()).digest()))
 
     try:
-        for entry in entries_of(Config.load(data_dir)):
+        for entry in entries_of(config):
             if entry.index > last_index or (messages and entry.first_sequence > messages):
                 break
             if not entry.message_count:

@@ -3,40 +3,46 @@
     entry --runs--> machine --events--> sealed as batches, each naming the entry as its cause
       |
       +-- own shard's outputs and state digests --> compared: the same, or this replica has diverged
-      +-- operations --> markers
+      +-- own shard's next incarnation --> outputs that are not in the log are sealed anew
+      +-- operations --> markers, skips
 
 Rules:
 - Outputs are a function of the log: what an entry gives is cut into batches of OUTPUT_MESSAGES, each
   names that entry as its cause, and all batches of a shard are one chain. So every replica makes the
   same bytes; the first copy is sequenced and the others confirm it.
+- A shard's incarnation changes where the log opens the next one. What was made and is not in the log there is sealed
+  anew under it, by every replica alike; copies under the old one are refused from there on.
+- A replica that learns of a skip behind its place has to begin again, from a state of before the message.
 - Every sequenced output of the shard is compared with the own one, live and in replay. Outputs of before the
   snapshot that a replica began with are known by the digest of the last of them.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
-
-import msgspec
 
 from engines import snapshot as images
 from engines.machine import Machine
 from engines.markers import Markers
-from engines.messages import DECODERS, ENCODER, OPERATIONS, STATES, Message
-from engines.runs import runs
+from engines.messages import ENCODER, OPERATIONS, STATES, Message
+from engines.past import NOTHING_SKIPPED, advance
+from engines.runs import operations_in, runs
+from engines.skips import Skips, overruled, without
 from engines.snapshot import Snapshot
 from engines.vouching import StateChain
-from sequencer.envelope import NO_DIGEST, Batch, Entry, encode_batch
+from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
 
 OUTPUT_MESSAGES: Final = 512
 
 
 class Replica:
-    """One shard of a machine, `sender` is its name in the log."""
+    """One shard of a machine, `sender` is its name in the log; `skipped` are the skips that are known to be in it."""
 
-    def __init__(self, machine: Machine, sender: str) -> None:
+    def __init__(self, machine: Machine, sender: str, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> None:
         self.machine = machine
         self.sender = sender
+        self.skipped = skipped
         self.position = 0
         """The last sequence number that was applied."""
         self.number = 0
@@ -52,20 +58,28 @@ class Replica:
         """What operators asked for in the entry that was applied last."""
         self.at_marker = False
         """Whether the end of the entry that was applied last is a marker."""
+        self.resealed = False
+        """Whether the entry that was applied last opened the next incarnation: `unconfirmed` are other batches now."""
+        self.overruled_by = 0
+        """A message that was skipped and that this replica has taken: it has to begin again before that."""
         self.markers = Markers(machine.name, sender)
+        self.skips = Skips(sender)
         self.states = StateChain(sender)
         self._entry: Entry | None = None
         self._restored = (0, NO_DIGEST)
         """The last output of before the snapshot that this replica began with."""
 
     @classmethod
-    def resumed(cls, machine: Machine, snapshot: Snapshot, vouch: Batch) -> "Replica":
+    def resumed(
+        cls, machine: Machine, snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, int] = NOTHING_SKIPPED
+    ) -> "Replica":
         """The replica that made a snapshot; `vouch` is the batch of its digest in the log.
 
         Raises what `machine.restore` raises.
         """
         machine.restore(snapshot.state)
-        replica = cls(machine, snapshot.shard)
+        replica = cls(machine, snapshot.shard, skipped)
+        replica.skips = Skips(snapshot.shard, snapshot.skips)
         replica.position = snapshot.position
         replica.number = replica.confirmed = snapshot.outputs
         replica.digest = snapshot.outputs_digest
@@ -75,22 +89,32 @@ class Replica:
         return replica
 
     def apply(self, entry: Entry) -> list[Batch]:
-        """Take one entry; return the outputs that it caused. Raises DivergedError, or what the machine raises."""
+        """Take one entry; return the outputs that it caused. Raises DivergedError, or what the machine raises.
+
+        One that makes this replica begin again is not taken.
+        """
         batches = entry.batches()
         self._hear(batches, entry.index)
+        if self.overruled_by:
+            return []
         machine = self.machine
         events: list[Message] = []
-        for run in runs(batches, machine.reads):
-            if run.reason:
-                events += machine.reject(entry.time_ns, run.first_sequence, run.channel, run.count, run.reason)
-            else:
-                events += machine.apply(entry.time_ns, run.first_sequence, run.channel, run.messages)
+        taken = runs(batches, machine.reads)
+        for run in without(taken, self.skipped) if self.skipped else taken:
+            events += advance(machine, entry.time_ns, run)
         self.events = events
         made = self._seal(events, entry.first_sequence)
         self.position = entry.next_sequence - 1
         self._entry = entry
         self.at_marker = self.markers.passes(entry)
+        if self.at_marker:
+            void = bool(overruled(self.position, self.skipped))
+            self.states.mark(self.markers.number, self.position, self.number, void=void)
         return made
+
+    def hear(self, entry: Entry) -> None:
+        """Take note of an entry that the machine does not take. Raises DivergedError."""
+        self._hear(entry.batches(), entry.index)
 
     def snapshot(self) -> Snapshot:
         """The state behind the entry that was applied last."""
@@ -107,23 +131,30 @@ class Replica:
             outputs=self.number,
             outputs_digest=self.digest,
             markers=self.markers.state(),
+            skips=self.skips.state(),
             state=self.machine.snapshot(),
         )
 
     def _hear(self, batches: list[Batch], index: int) -> None:
-        """Take note of what is not the machine's: own outputs, own states, operations."""
+        """Take note of what is not the machine's: own outputs, own states, own incarnation, operations."""
         if self.operations:
             self.operations = []
+        self.resealed = False
         for batch in batches:
-            if batch.channel == self.machine.writes:
+            if batch.channel == CONTROL:
+                if batch.sender == self.sender:
+                    self._reopen(batch)
+            elif batch.channel == self.machine.writes:
                 if batch.sender == self.sender:
                     self._compare(batch)
+                    self.skips.outputs = batch.number
             elif batch.channel == STATES:
                 if batch.sender == self.states.sender:
                     self.states.see(batch, index)
             elif batch.channel == OPERATIONS:
                 operations = operations_in(batch)
                 self.operations += operations
+                self.skips.propose(batch, operations)
                 for operation in operations:
                     self.markers.hear(operation)
 
@@ -133,19 +164,37 @@ class Replica:
         made = []
         for first in range(0, len(events), OUTPUT_MESSAGES):
             part = events[first : first + OUTPUT_MESSAGES]
-            batch = encode_batch(
-                self.sender,
-                self.machine.writes,
-                self.number + 1,
-                ENCODER.encode(part),
-                count=len(part),
-                previous=self.digest,
-                cause=cause,
-            )
-            self.number, self.digest = batch.number, batch.digest
-            self.unconfirmed.append(batch)
-            made.append(batch)
+            made.append(self._seal_batch(ENCODER.encode(part), len(part), cause))
         return made
+
+    def _seal_batch(self, payload: bytes, count: int, cause: int) -> Batch:
+        """The next of the chain."""
+        batch = encode_batch(
+            self.sender,
+            self.machine.writes,
+            self.number + 1,
+            payload,
+            count=count,
+            previous=self.digest,
+            incarnation=self.skips.incarnation,
+            cause=cause,
+        )
+        self.number, self.digest = batch.number, batch.digest
+        self.unconfirmed.append(batch)
+        return batch
+
+    def _reopen(self, opening: Batch) -> None:
+        """The shard's next incarnation begins here, behind the last output in the log."""
+        begun = self.skips.open(opening)
+        self.overruled_by = next((sequence for sequence in begun if sequence not in self.skipped), 0)
+        self.resealed = True
+        self.states.reopen(self.skips.outputs)
+        if not self.unconfirmed:
+            return
+        waiting, self.unconfirmed = self.unconfirmed, deque()
+        self.number, self.digest = waiting[0].number - 1, waiting[0].previous
+        for batch in waiting:
+            self._seal_batch(bytes(batch.payload), batch.count, batch.cause)
 
     def _compare(self, batch: Batch) -> None:
         if batch.number <= self._restored[0]:
@@ -168,11 +217,3 @@ class Replica:
                 f"output {batch.number} of {self.sender} at sequence {batch.first_sequence} is "
                 f"{batch.digest.hex()[:16]} in the log; this replica's snapshot has {digest.hex()[:16]}"
             )
-
-
-def operations_in(batch: Batch) -> list[Message]:
-    """What operators ask for in a batch of their channel; one that cannot be read is void, for every replica."""
-    try:
-        return DECODERS[OPERATIONS].decode(batch.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []

@@ -16,27 +16,32 @@ import pdb  # noqa: T100 - `poison reproduce --debug` opens it
 import select
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from engines.forking import fork
 from engines.machine import Machine
-from engines.messages import shown
-from engines.past import advance, machine_at, one_by_one
+from engines.messages import CreditDecisions, shown
+from engines.past import advance, machine_at, one_by_one, piecemeal
 from engines.runs import Run
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
 
 NO_END_S: Final = 5.0
+PATIENCE_S: Final = 600.0
 FIELD_BYTES_MAX: Final = 20_000
 
 
 class Outcome(msgspec.Struct):
-    """What became of a message. `ended` is false where it took longer than it was given."""
+    """What became of a message. `ended` is false where it took longer than it was given.
+
+    `command` is what was in hand: the order, where the message is a decision about orders, else the message itself.
+    """
 
     sequence: int = 0
+    command: int = 0
     time_ns: int = 0
     type: str = ""
     fields: dict[str, Any] = {}
@@ -48,35 +53,81 @@ class Outcome(msgspec.Struct):
     error: str = ""
     traceback: str = ""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the machine cannot take it."""
+        return bool(self.error) or not self.ended
+
 
 Tell = Callable[[Outcome], None]
+Skipped = Mapping[int, int]
 
 
 def reproduce(
-    machine: Machine, entries: Iterable[Entry], sequence: int, *, no_end_s: float = NO_END_S, patience_s: float = 600.0
+    machine: Machine,
+    entries: Iterable[Entry],
+    sequence: int,
+    skipped: Skipped,
+    *,
+    no_end_s: float = NO_END_S,
+    patience_s: float = PATIENCE_S,
 ) -> Outcome:
     """What the machine makes of the message at a sequence number, after everything before it.
 
-    `machine` is in the state before the first of `entries`. Raises IslandError where the log does not reach so far.
+    `machine` is in the state before the first of `entries`, in which `skipped` are skipped; the message itself is
+    not. Raises IslandError where the log does not reach so far.
     """
 
     def again(tell: Tell) -> Outcome:
-        entry = _before(machine, entries, lambda entry: entry.next_sequence > sequence)
-        return _one_by_one(machine, entry, sequence, tell)
+        entry = _before(machine, entries, sequence, skipped)
+        for run in one_by_one(machine, entry, _others(skipped, sequence)):
+            if run.first_sequence + run.count <= sequence:
+                advance(machine, entry.time_ns, run)
+            elif run.first_sequence <= sequence:
+                outcome = _described(entry, run)
+                outcome.state = _digest(machine)
+                return _do(machine, entry.time_ns, run, outcome, tell)
+        raise IslandError(f"the machine does not read what is at sequence {sequence:,}: another one does")
 
     return _in_child(again, no_end_s, patience_s)
 
 
-def locate(machine: Machine, entries: Iterable[Entry], sequence: int) -> Outcome:
-    """The first message of the entry of `sequence` at which the machine raises. For a process of its own."""
-    entry = _before(machine, entries, lambda entry: entry.next_sequence > sequence)
-    return _one_by_one(machine, entry, 0, lambda _outcome: None)
+def locate(
+    machine: Machine,
+    entries: Iterable[Entry],
+    sequence: int,
+    skipped: Skipped,
+    *,
+    no_end_s: float = NO_END_S,
+    patience_s: float = PATIENCE_S,
+) -> Outcome:
+    """The first message of the entry of `sequence` that the machine cannot take; one of number 0, where it takes all.
+
+    It is looked for in a process of its own. `machine` goes up to it in this one, to tell the state before it.
+    """
+    entry = _before(machine, entries, sequence, skipped)
+
+    def scan(tell: Tell) -> Outcome:
+        for run in piecemeal(machine, entry, skipped):
+            outcome = _do(machine, entry.time_ns, run, _described(entry, run), tell)
+            if outcome.failed:
+                return outcome
+        return Outcome()
+
+    found = _in_child(scan, no_end_s, patience_s)
+    if found.failed:
+        for run in piecemeal(machine, entry, skipped):
+            if (run.first_sequence, _command(run)) == (found.sequence, found.command):
+                break
+            advance(machine, entry.time_ns, run)
+        found.state = _digest(machine)
+    return found
 
 
-def debug(machine: Machine, entries: Iterable[Entry], sequence: int) -> None:
+def debug(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped) -> None:
     """Do it again in this process, and open the debugger where it raises, or before it, where it does not."""
-    entry = _before(machine, entries, lambda entry: entry.next_sequence > sequence)
-    for run in one_by_one(machine, entry):
+    entry = _before(machine, entries, sequence, skipped)
+    for run in one_by_one(machine, entry, _others(skipped, sequence)):
         if run.first_sequence < sequence:
             advance(machine, entry.time_ns, run)
             continue
@@ -88,52 +139,50 @@ def debug(machine: Machine, entries: Iterable[Entry], sequence: int) -> None:
         return
 
 
-def _before(machine: Machine, entries: Iterable[Entry], is_it: Callable[[Entry], bool]) -> Entry:
-    """Apply all entries before the one that is looked for, and return that."""
+def _before(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped) -> Entry:
+    """Apply all entries before the one that holds a sequence number, and return that."""
     for entry in entries:
-        if is_it(entry):
+        if entry.next_sequence > sequence:
             return entry
-        machine_at(machine, [entry], 0)
+        machine_at(machine, [entry], 0, skipped)
     raise IslandError("the log does not reach so far: `sequencer status` tells how far it goes")
 
 
-def _one_by_one(machine: Machine, entry: Entry, sequence: int, tell: Tell) -> Outcome:
-    """Up to the message at `sequence`, or (0) up to the first that raises."""
-    outcome = Outcome()
-    for run in one_by_one(machine, entry):
-        if sequence and run.first_sequence + run.count <= sequence:
-            advance(machine, entry.time_ns, run)
-            continue
-        if sequence and run.first_sequence > sequence:
-            break
-        outcome = _begun(machine, entry, run)
-        tell(outcome)
-        _do(machine, entry.time_ns, run, outcome)
-        if sequence or outcome.error:
-            return outcome
-    if sequence:
-        raise IslandError(f"the machine does not read what is at sequence {sequence:,}: another one does")
-    return outcome
+def _others(skipped: Skipped, sequence: int) -> Skipped:
+    return {other: opened for other, opened in skipped.items() if other != sequence}
 
 
-def _begun(machine: Machine, entry: Entry, run: Run) -> Outcome:
+def _command(run: Run) -> int:
+    message = run.messages[0] if run.messages else None
+    return message.first_sequence if isinstance(message, CreditDecisions) else run.first_sequence
+
+
+def _described(entry: Entry, run: Run) -> Outcome:
     kind, fields = ("Unreadable", {"count": run.count}) if run.reason else shown(run.messages[0])
-    state = hashlib.sha256(machine.snapshot()).hexdigest()
-    return Outcome(run.first_sequence, entry.time_ns, kind, fields, state)
+    return Outcome(run.first_sequence, _command(run), entry.time_ns, kind, fields)
 
 
-def _do(machine: Machine, time_ns: int, run: Run, outcome: Outcome) -> None:
+def _digest(machine: Machine) -> str:
+    return hashlib.sha256(machine.snapshot()).hexdigest()
+
+
+def _do(machine: Machine, time_ns: int, run: Run, outcome: Outcome, tell: Tell) -> Outcome:
+    """Have it done; say before that it was begun."""
+    outcome.ended = False
+    tell(outcome)
     begin_s = time.monotonic()
     try:
         outcome.events = [shown(event) for event in advance(machine, time_ns, run)]
     except Exception as error:  # noqa: BLE001 - it is what is asked for
         outcome.error = f"{type(error).__name__}: {error}"
         outcome.traceback = traceback.format_exc()
+    outcome.ended = True
     outcome.seconds = time.monotonic() - begin_s
+    return outcome
 
 
 def _in_child(work: Callable[[Tell], Outcome], no_end_s: float, patience_s: float) -> Outcome:
-    """Do it in a forked process. It tells the outcome twice: begun, and ended."""
+    """Do it in a forked process, which tells what it begins, and at the end the outcome."""
 
     def child(_read_fd: int, write_fd: int) -> None:
         with contextlib.redirect_stdout(io.StringIO()), os.fdopen(write_fd, "wb", closefd=False) as out:
@@ -162,16 +211,15 @@ def _in_child(work: Callable[[Tell], Outcome], no_end_s: float, patience_s: floa
             made.kill()
     finally:
         made.bury()
-    return _outcome(told)
+    return _outcome(told, no_end_s)
 
 
-def _outcome(told: list[bytes]) -> Outcome:
+def _outcome(told: list[bytes], no_end_s: float) -> Outcome:
     if not told:
         raise IslandError("the process that did it again has ended without a word: is there enough memory?")
     last = msgspec.json.decode(told[-1], type=Outcome | str)
     if isinstance(last, str):
         raise IslandError(last)
-    if len(told) == 1:
-        last.ended = False
-        last.seconds = NO_END_S
+    if not last.ended:
+        last.seconds = no_end_s
     return last

@@ -9,18 +9,27 @@ from collections.abc import Iterator
 
 import msgspec
 
-from engines.messages import DECODERS, Message, Reason
+from engines.messages import DECODERS, OPERATIONS, Message, Reason
 from sequencer.envelope import Batch
 
 
 class Run(msgspec.Struct, gc=False):
-    """Consecutive messages of one channel in one entry; `reason` is set where they cannot be read."""
+    """Consecutive messages of one channel in one entry.
+
+    `reason` is set where they cannot be read; `skipped` where operators had them refused (see `skips`).
+    """
 
     first_sequence: int
     channel: int
     messages: list[Message]
     count: int
     reason: int = 0
+    skipped: bool = False
+
+    def part(self, first: int, end: int) -> "Run":
+        """The messages from sequence number `first` up to, not including, `end`."""
+        offset = first - self.first_sequence
+        return Run(first, self.channel, self.messages[offset : offset + end - first], end - first)
 
 
 def runs(batches: list[Batch], channels: tuple[int, ...]) -> Iterator[Run]:
@@ -42,6 +51,14 @@ def runs(batches: list[Batch], channels: tuple[int, ...]) -> Iterator[Run]:
         run = read
     if run is not None:
         yield run
+
+
+def operations_in(batch: Batch) -> list[Message]:
+    """What operators ask for in a batch of their channel; one that cannot be read is void, for every replica."""
+    try:
+        return DECODERS[OPERATIONS].decode(batch.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def _read(batch: Batch) -> Run:

@@ -3,16 +3,18 @@
     nodes --what they keep--> newest first --fetch--> body --> image --SHA-256--+
                                                                                  +--> the same? --> restored replica
     log, entry `vouched_index` --StateDigest of this shard and number-----------+
+    log, behind the snapshot --where the shard's incarnation is a later one now--> skips, which the replica has to know
 
 Rules:
 - A snapshot counts only if the log holds its digest, in the shard's own chain. Which node kept it, and who brought it,
   proves nothing.
+- What operators had the shard refuse is known before anything is applied; a state that a skip has overruled is none.
 - One that cannot be used is passed over, with the reason; the next one is tried, from each node that keeps it.
 - Nothing is begun before a node has answered: at the start of a venue all come up at once.
 - Without any the log is read from its beginning: every node has all of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,11 +23,21 @@ import zmq
 from engines import snapshot as images
 from engines.machine import Machine
 from engines.messages import DECODERS, STATES, StateDigest
+from engines.past import NOTHING_SKIPPED
 from engines.replica import Replica
+from engines.skips import Skips, SkipState, overruled
 from engines.snapshot import Snapshot
-from sequencer.client import Replay, SnapshotClient, SnapshotsAre, Source, StoredSnapshot, kept_by_node
+from sequencer.client import (
+    Replay,
+    SnapshotClient,
+    SnapshotsAre,
+    Source,
+    StoredSnapshot,
+    kept_by_node,
+    position_of,
+)
 from sequencer.envelope import Batch
-from sequencer.errors import IslandError, SnapshotError
+from sequencer.errors import IslandError, SnapshotError, UnreachableError
 
 LIST_MS: Final = 1000
 LOG_S: Final = 5.0
@@ -37,13 +49,14 @@ Context = zmq.Context["zmq.Socket[bytes]"]
 class Seed(msgspec.Struct, frozen=True):
     """A replica to go on with: its next entry is `next_index`, and follows one whose digest is `previous`.
 
-    `passed_over` says of each snapshot that was not used why.
+    `passed_over` says of each snapshot that was not used why. All skips up to the shard's `incarnation` are known.
     """
 
     replica: Replica
     next_index: int
     previous: bytes | None
     passed_over: list[str]
+    incarnation: int
 
 
 def seed(
@@ -61,17 +74,65 @@ def seed(
     `say` is told what is being done, at least every 50 ms. Raises UnreachableError when the log cannot be read.
     """
     passed_over: list[str] = []
-    for stored, source in candidates(sources, shard, context=context, say=say):
+    kept = candidates(sources, shard, context=context, say=say)
+    incarnation = _incarnation(sources, shard, say)
+    for stored, source in kept:
         if before and stored.position >= before:
             continue
         try:
             snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
-            replica = restored(make, snapshot, vouch)
+            skipped = skips_behind(
+                snapshot.index, shard, snapshot.skips, incarnation, sources, context=context, say=say
+            )
+            skip = overruled(snapshot.position, skipped)
+            if skip:
+                raise SnapshotError(f"it is of behind {skip:,}, which was skipped later")
+            replica = restored(make, snapshot, vouch, skipped)
         except IslandError as error:
             passed_over.append(f"snapshot {stored.number} on {source.name}: {error}")
             continue
-        return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over)
-    return Seed(Replica(make(), shard), 1, None, passed_over)
+        return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over, incarnation)
+    skipped = skips_behind(0, shard, SkipState(), incarnation, sources, context=context, say=say)
+    return Seed(Replica(make(), shard, skipped), 1, None, passed_over, incarnation)
+
+
+def skips_behind(
+    index: int,
+    shard: str,
+    state: SkipState,
+    incarnation: int,
+    sources: tuple[Source, ...],
+    *,
+    context: Context,
+    say: Say,
+) -> dict[int, int]:
+    """The skips of a shard from entry `index` on, where its state was this one, up to its latest incarnation.
+
+    Reads nothing where no incarnation was opened since. Raises UnreachableError when the log cannot be read.
+    """
+    skips = Skips(shard, state)
+    while skips.incarnation < incarnation:
+        replay = Replay(sources, index + 1, context=context, patience_s=LOG_S)
+        try:
+            for entry in replay:
+                skips.read(entry)
+                index = entry.index
+                if skips.incarnation >= incarnation:
+                    break
+                say(f"looking for skips in entry {index:,}")
+        finally:
+            replay.close()
+    return skips.in_force
+
+
+def _incarnation(sources: tuple[Source, ...], shard: str, say: Say) -> int:
+    """The shard's latest, as soon as a node tells it."""
+    while True:
+        say("asking for the shard's incarnation")
+        try:
+            return position_of(sources, shard).incarnation
+        except UnreachableError:
+            continue
 
 
 def candidates(
@@ -137,9 +198,11 @@ def vouch_of(stored: StoredSnapshot, sources: tuple[Source, ...], *, context: Co
     raise SnapshotError(f"entry {stored.vouched_index} of the log does not vouch for it")
 
 
-def restored(make: Callable[[], Machine], snapshot: Snapshot, vouch: Batch) -> Replica:
+def restored(
+    make: Callable[[], Machine], snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, int] = NOTHING_SKIPPED
+) -> Replica:
     """The replica that made a snapshot. Raises SnapshotError where the machine cannot read it."""
     try:
-        return Replica.resumed(make(), snapshot, vouch)
+        return Replica.resumed(make(), snapshot, vouch, skipped)
     except Exception as error:  # noqa: BLE001 - whatever a machine raises, it cannot use this state
         raise SnapshotError(f"the machine cannot read its state: {type(error).__name__}: {error}") from None

@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 import zstandard
 
+from engines.skips import SkipState
 from sequencer.errors import SnapshotError
 
-VERSION: Final = 1
+VERSION: Final = 2
 IMAGE_BYTES_MAX: Final = 4 << 30
 _LEVEL: Final = 3
 
@@ -45,6 +46,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     outputs: int
     outputs_digest: bytes
     markers: MarkerState
+    skips: SkipState
     state: bytes
 
 
@@ -65,7 +67,7 @@ def decode(image: bytes) -> Snapshot:
     except (msgspec.MsgspecError, IndexError):
         raise SnapshotError("expected the image of a snapshot, an array that begins with its version") from None
     if version != VERSION:
-        raise SnapshotError(f"it is of version {version}, and this program reads version {VERSION}: run the newer one")
+        raise SnapshotError(f"it is of version {version}, and this program reads version {VERSION} only")
     try:
         return _DECODER.decode(image)
     except msgspec.MsgspecError as error:

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 FIELDS: Final = ("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid")
 EVIDENCE: Final = (
     *("activity", "cpu_ms", "looks", "places", "stack"),
-    *("error", "traceback", "poison", "message", "state_before", "search_error"),
+    *("error", "traceback", "poison", "command", "message", "state_before", "search_error"),
     *("longest", "longest_ms", "passed_over", "snapshot_error"),
 )
 

@@ -9,6 +9,8 @@ Rules:
 - The same entry in hand for STUCK_MS makes a replica stuck. How is told by evidence: it uses the processor (computing),
   does not (waiting), or is stopped by a signal; with the stack of the code that it is in, taken from outside, also when
   that is C. In how many places it was found, of how many looks, helps to tell a loop from a long computation.
+- A replica that is stuck while its shard's incarnation is a newer one than it knows is in a message that may have been
+  skipped, and cannot hear of that: it is killed, to begin again.
 - When the replica is gone without having said so, it is told as dead at once, and the watcher ends.
 """
 
@@ -26,13 +28,16 @@ import zmq
 
 from engines.forking import close_others
 from engines.hand import Hand, InHand
-from sequencer.client import GOODBYE_MS, Reporter
+from sequencer.client import GOODBYE_MS, Reporter, Source, position_of
+from sequencer.errors import UnreachableError
 
 LOOK_MS: Final = 250
 STUCK_MS: Final = 1000
 STACK_FRAMES_MAX: Final = 12
 STACK_BYTES_MAX: Final = 64 << 10
 STACK_MS: Final = 50
+SKIP_LOOKS: Final = 4
+"""While it is stuck: after so many looks the nodes are asked whether its shard has gone on without it."""
 BUSY_SHARE: Final = 0.2
 """Of a core: who uses less is waiting. An endless loop on a crowded host still gets this much."""
 
@@ -59,7 +64,7 @@ class _Process(msgspec.Struct, frozen=True):
 class Watcher:
     """The replica's side: the page, and the process that reads it."""
 
-    def __init__(self, ingress: Sequence[str], name: str, role: str, shard: str, machine: str) -> None:
+    def __init__(self, sources: Sequence[Source], name: str, role: str, shard: str, machine: str) -> None:
         """Fork the watcher. Call it before any socket or thread is made, in the main thread."""
         self.hand = Hand()
         stack_fd = os.memfd_create("stack", os.MFD_CLOEXEC)
@@ -68,7 +73,7 @@ class Watcher:
         self._pid = os.fork()
         if not self._pid:
             os.close(self._write_fd)
-            _be_watcher(read_fd, stack_fd, self.hand, ingress, name, role, shard, machine)
+            _be_watcher(read_fd, stack_fd, self.hand, sources, name, role, shard, machine)
         os.close(read_fd)
 
     def close(self) -> None:
@@ -82,7 +87,7 @@ def _be_watcher(
     read_fd: int,
     stack_fd: int,
     hand: Hand,
-    ingress: Sequence[str],
+    sources: Sequence[Source],
     name: str,
     role: str,
     shard: str,
@@ -93,8 +98,9 @@ def _be_watcher(
             signal.signal(signum, signal.SIG_IGN)  # it ends with the replica, and not before
         close_others(read_fd, stack_fd)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        ingress = [source.ingress for source in sources]
         reporter = Reporter(ingress, name, role, kind="replica", context=context, pid=os.getppid())
-        _Watch(os.getppid(), stack_fd, hand, reporter, {"sender": shard, "machine": machine}).run(read_fd)
+        _Watch(os.getppid(), stack_fd, hand, reporter, sources, {"sender": shard, "machine": machine}).run(read_fd)
         context.destroy(linger=GOODBYE_MS)
     finally:
         os._exit(0)
@@ -103,11 +109,20 @@ def _be_watcher(
 class _Watch:
     """The watcher's side."""
 
-    def __init__(self, pid: int, stack_fd: int, hand: Hand, reporter: Reporter, fixed: dict[str, str]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        stack_fd: int,
+        hand: Hand,
+        reporter: Reporter,
+        sources: Sequence[Source],
+        fixed: dict[str, str],
+    ) -> None:
         self._pid = pid
         self._stack_fd = stack_fd
         self._hand = hand
         self._reporter = reporter
+        self._sources = sources
         self._fixed = fixed
         self._taken = -1
         self._cpu_ms = 0
@@ -136,6 +151,14 @@ class _Watch:
         self._looks += 1
         found = self._evidence(process, held_ms)
         self._tell("stuck", seen, {**msgspec.structs.asdict(found), "why": _why(seen, found)})
+        if self._looks % SKIP_LOOKS == 0 and self._is_overruled(seen):
+            os.kill(self._pid, signal.SIGKILL)
+
+    def _is_overruled(self, seen: InHand) -> bool:
+        try:
+            return position_of(self._sources, self._fixed["sender"]).incarnation > seen.incarnation
+        except UnreachableError:
+            return False
 
     def _evidence(self, process: _Process, held_ms: int) -> Evidence:
         cpu_ms = process.cpu_ms - self._cpu_ms

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import zmq
 
-from sequencer.config import NodeConfig
+from sequencer.config import NodeConfig, Source
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
 from sequencer.sockets import context, tune
 
@@ -14,7 +14,9 @@ ANSWER_MS = 600
 
 
 def ask(
-    nodes: Sequence[NodeConfig], question: Question, is_enough: Callable[[Answer], bool] = lambda _answer: False
+    nodes: Sequence[NodeConfig | Source],
+    question: Question,
+    is_enough: Callable[[Answer], bool] = lambda _answer: False,
 ) -> dict[str, Answer]:
     """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough."""
     answers: dict[str, Answer] = {}

@@ -12,6 +12,8 @@ Rules
   (time in force, client order id, ...) are for matching to judge; what it rejects is released.
 - An OrderCanceled with REPLACED_BELOW_TRADED is a replace's outcome too, and releases both. In every other
   one `by` may be a live order (the one that met its own client's), and keeps its reservation.
+- What operators had skipped is refused: an order by a decision of its own. A result that was skipped changes nothing:
+  what it would have moved or released stays reserved, until an operator mends it.
 - A limit or a freed amount has at most 18 decimals and fits 63 bits when normalised. The name of a client or
   a currency is 1 to 64 characters, none of them a control character.
 - No decodable message makes it raise, whatever its integers are.
@@ -84,6 +86,14 @@ class Credit:
     def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
         """Nothing: an unreadable batch reserves nothing, and matching answers it."""
         return []
+
+    def skip(self, time_ns: int, sequence: int, channel: int, message: Message) -> list[Message]:
+        """Refuse a command; leave a result out."""
+        if channel != COMMANDS:
+            return []
+        if isinstance(message, NewOrder | ReplaceOrder):
+            return [CreditDecisions(sequence, 1, [(0, int(Reason.SKIPPED))])]
+        return [_rejected(sequence, Reason.SKIPPED)] if type(message) in _ANSWERS else []
 
     def snapshot(self) -> bytes:
         """The ledger as msgpack of sorted lists."""

@@ -22,6 +22,7 @@ import msgspec
 
 from engines.matching.book import Emit
 from engines.matching.instruments import Instruments, is_sweep
+from engines.matching.skipped import Skipped
 from engines.messages import (
     CancelAll,
     CancelOrder,
@@ -43,7 +44,7 @@ class Pending(msgspec.Struct, array_like=True, gc=False, eq=False):
 
     sequence: int
     time_ns: int
-    command: Command
+    command: Command | Skipped
 
 
 class Sweep(msgspec.Struct, array_like=True, gc=False, eq=False):
@@ -86,6 +87,8 @@ class Backlog:
                 self._put_in(self._instruments.assign(command), time_ns, sequence, command, emit)
             elif isinstance(command, _IN_AN_INSTRUMENT):
                 self._put_in(command.instrument_id, time_ns, sequence, command, emit)
+            elif isinstance(command, Skipped):
+                self._put_in(getattr(command.command, "instrument_id", 0), time_ns, sequence, command, emit)
 
     def decide(self, first_sequence: int, end_sequence: int, refused: dict[int, int], emit: Emit) -> None:
         """Take a decision about the commands in a range, and go on where one was waited for."""
@@ -175,4 +178,4 @@ class Backlog:
 def needs_decision(command: Message) -> bool:
     """Whether credit has a say in a command."""
     kind = type(command)
-    return kind is NewOrder or kind is ReplaceOrder
+    return kind is NewOrder or kind is ReplaceOrder or (kind is Skipped and needs_decision(command.command))  # type: ignore[attr-defined]

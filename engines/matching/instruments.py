@@ -18,6 +18,7 @@ import msgspec
 
 from engines.matching.book import Book, Emit, Order
 from engines.matching.ordinary import run_ordinary
+from engines.matching.skipped import Skipped, refusal_of
 from engines.matching.terms import is_valid_instrument
 from engines.messages import (
     BlockClient,
@@ -154,6 +155,9 @@ class Instruments:
         elif isinstance(command, CancelAll):
             count = self.sweep(command.instrument_id, time_ns, sequence, command, emit)
             emit(MassCanceled(sequence, count))
+        elif isinstance(command, Skipped):
+            for event in refusal_of(sequence, command):
+                emit(event)
 
     def _enter(self, time_ns: int, sequence: int, command: NewOrder, refusal: int, emit: Emit) -> None:
         book = self._due(command.instrument_id, time_ns, sequence, emit)

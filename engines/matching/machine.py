@@ -12,6 +12,7 @@ Rules
 - The line *spills* into the backlog, where a stuck order holds only its own instrument, when a decision
   comes for something behind its front, or when its front has waited for PATIENCE_NS of sequenced time. It is
   back when the backlog is empty. Both ways give every instrument the same events.
+- What operators had skipped waits like the command that it stands for, and is refused in its turn.
 - A decision covers positions, not runs: however runs are cut, the state and the events are the same.
 - A batch of commands that cannot be read has no effect but one BatchRejected. One of decisions is our own
   bug and halts the machine.
@@ -27,6 +28,7 @@ import msgspec
 from engines.matching.backlog import Backlog, BacklogState, Pending, needs_decision
 from engines.matching.book import Emit, Order
 from engines.matching.instruments import Instruments, InstrumentState
+from engines.matching.skipped import Skipped
 from engines.messages import (
     COMMANDS,
     DECISIONS,
@@ -95,6 +97,15 @@ class Matching:
             f"decisions at {first_sequence} to {first_sequence + count} cannot be read: {reason}"
         )
         return [BatchRejected(first_sequence, count, int(reason))]
+
+    def skip(self, time_ns: int, sequence: int, channel: int, message: Message) -> list[Message]:
+        """Refuse a command in its turn. Raises ValueError for decisions: their orders would wait for ever."""
+        if channel == COMMANDS:
+            return self.apply(time_ns, sequence, channel, [Skipped(message)])  # type: ignore[arg-type]
+        if not isinstance(message, CreditDecisions):
+            return []
+        first, last = message.first_sequence, message.first_sequence + message.count - 1
+        raise ValueError(f"a decision cannot be skipped: skip an order that it is about, of {first} to {last}")
 
     def snapshot(self) -> bytes:
         """The whole state as bytes: equal states give equal bytes."""

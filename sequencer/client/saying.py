@@ -1,6 +1,7 @@
 """Saying one thing as a sender and seeing it sequenced: how commands speak to the machines through the log.
 
     say --open, batch--> node            the stream --> where it stands
+    open --open--> node                  the stream --> from where on all earlier processes are fenced
 
 A command opens the sender's session, as any process does. So two commands at once do not mix: the later one fences
 the earlier, which reads on until it knows that nothing of it was taken, and then says it again.
@@ -34,6 +35,7 @@ class Voice:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._subscriber: Subscriber | None = None
         self._submitter: Submitter | None = None
+        self._opening: Batch | None = None
         self._seen: list[Entry] = []
 
     def __enter__(self) -> "Voice":
@@ -53,6 +55,17 @@ class Voice:
                 if said is not None:
                     return said
             self._give_way()
+
+    def open(self) -> Batch:
+        """Open the sender's next incarnation, and say nothing; return the opening. Raises UnreachableError.
+
+        What others submit as this sender under an earlier incarnation, and is not in the log yet, never will be.
+        """
+        deadline_s = time.monotonic() + self._patience_s
+        while self._open(deadline_s) is None:
+            self._give_way()
+        assert self._opening is not None, self._sender
+        return self._opening
 
     def listen(self, until: Callable[[Entry], bool], patience_s: float) -> bool:
         """Give each entry behind what was said to `until`, until it is true; False when the time is over."""
@@ -93,6 +106,8 @@ class Voice:
                 for entry in self._entries():
                     for batch in entry.batches():
                         submitter.observe(batch)
+                        if batch.channel == CONTROL and batch.sender == self._sender:
+                            self._opening = batch
                 self._turn(deadline_s)
         except FencedError:
             return None

@@ -10,14 +10,15 @@ Rules:
   after a silence. Repeats do no harm: the chain rule answers them.
 - Resending is paced: after a silence that doubles up to RESEND_MS_MAX, and begins anew when something is seen.
 - A process begins with `open`: from its OpenSession on, no batch of an earlier process can follow.
-- Replicas of an engine shard share one chain and open nothing: they `offer` sealed batches.
+- Replicas of an engine shard share one chain and open nothing: they `offer` sealed batches. Where the chain's next
+  incarnation was opened, what they offered is refused as fenced until they have seen that, and `renew` it.
 - A node that does not lead names the one that does. It is followed there, also to an endpoint that was
   not known before: the group's members change.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sequencer.envelope import BATCH_HEADER_BYTES, CONTROL, NO_DIGEST, Batch, encode_batch
 from sequencer.errors import FencedError, IslandError
@@ -131,6 +132,13 @@ class Submission:
         self._unconfirmed.append(batch)
         self._queue.append(batch)
 
+    def renew(self, batches: Iterable[Batch]) -> None:
+        """Offer these instead of all that was offered and not withdrawn."""
+        self._unconfirmed.clear()
+        self._queue = []
+        for batch in batches:
+            self.offer(batch)
+
     def flush(self) -> None:
         """Send what is queued, in as few frames as they fit."""
         if self._queue:
@@ -222,7 +230,7 @@ class Submission:
     def _on_fenced(self, refused: Refused) -> None:
         if self._opening is not None:
             self.open()
-        elif self.is_open and refused.incarnation > self.incarnation:
+        elif self.is_open and not self._shares_chain and refused.incarnation > self.incarnation:
             raise FencedError(
                 f"the session of {self.sender!r} was opened by a newer process "
                 f"(incarnation {refused.incarnation}, ours is {self.incarnation}): only one can run, this one stops"

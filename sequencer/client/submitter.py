@@ -5,7 +5,7 @@ Submission.outbox --DEALER--> ingress of the node that leads --answers--> Submis
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
@@ -90,6 +90,10 @@ class Submitter:
     def offer(self, batch: Batch) -> None:
         """Queue a batch that the caller has sealed and chained."""
         self._core.offer(batch)
+
+    def renew(self, batches: Iterable[Batch]) -> None:
+        """Offer these instead of all that was offered and not withdrawn."""
+        self._core.renew(batches)
 
     def flush(self) -> None:
         """Send what is queued, in as few frames as they fit."""

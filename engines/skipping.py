@@ -1,0 +1,160 @@
+"""Having a shard refuse a message: tried on a copy of its state, then sequenced, then decided.
+
+    snapshot before it + log, the message refused --trial--> outputs as in the log? past the place where it stopped?
+    SkipMessage --sender `operator`--> log --OpenSession of the shard--> in force, or void --> replicas begin again
+
+Rules:
+- Nothing is sequenced before the trial has gone past the place where the replicas are stopped, and has made every
+  output that the log holds of the shard. So a message that was acted on is not skipped, and one whose skip does not
+  help is not either.
+- What was tried is what is decided: an output that is sequenced in between makes the skip void.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from engines.machines import find
+from engines.messages import ENCODER, OPERATIONS, SkipMessage
+from engines.operating import OPERATOR
+from engines.runs import operations_in
+from engines.skips import Skips, skips_in
+from engines.trying import Attempt, Say, Trial, next_culprit, tried
+from engines.verdicts import verdicts
+from sequencer.client import Replay, Voice, position_of
+from sequencer.config import Config
+from sequencer.envelope import CONTROL
+from sequencer.errors import ConfigError, IslandError
+from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.sockets import context
+
+STOPPED: Final = ("halted", "stuck")
+LOG_S: Final = 10.0
+BEGIN_S: Final = 60.0
+PAUSE_S: Final = 0.1
+
+Row = dict[str, Any]
+
+
+def skipped(config: Config, shard: str) -> Mapping[int, int]:
+    """The skips of a shard that are in force: sequence number of the message -> where that was decided."""
+    if has_nodes_here(config) and not position_of(config.sources, shard).incarnation:
+        return {}
+    return skips_in(entries_of(config), shard)
+
+
+def skip(config: Config, machine: str, shard: int, sequences: list[int], reason: str, say: Say) -> tuple[int, str]:
+    """Have a shard refuse messages; return where that was decided, and why it stops again further on (or nothing).
+
+    `say` is told how it goes. Raises ConfigError where nothing is stopped, IslandError where a skip would not help,
+    was overtaken, or would make other outputs than the log holds.
+    """
+    make = find(machine)
+    name = f"{make().name}.{shard}"
+    stopped_at = _stopped_at(config, name)
+    attempt = Attempt(config, make, name, tuple(sequences), min(sequences))
+    trial = tried(attempt, say)
+    if trial.diverged:
+        raise IslandError(f"{name} has acted on {_listed(sequences)}, directly or not: with it refused, {trial.error}")
+    if trial.position <= stopped_at:
+        raise IslandError(_no_help(attempt, trial))
+    if tried(replace(attempt, refused=()), say).position > stopped_at:
+        raise IslandError(
+            f"{name} can take what its replicas are stopped at: nothing has to be skipped. They are about to begin "
+            "again, or it is these processes that cannot: detach them and attach others"
+        )
+    return decided(config, name, sequences, reason, trial, say), trial.error
+
+
+def _no_help(attempt: Attempt, trial: Trial) -> str:
+    sequences = attempt.refused
+    refused = f"with {_listed(sequences)} refused, {attempt.shard} stops at the same place: {trial.error}"
+    found = next_culprit(attempt, trial.stops_at)
+    if not found.failed or found.command in sequences:
+        return refused
+    return f"{refused}; now it is {found.command:,}: does `poison skip {_listed([*sequences, found.command])}` help?"
+
+
+def _listed(sequences: Sequence[int]) -> str:
+    return " ".join(map(str, sequences))
+
+
+def decided(config: Config, shard: str, sequences: list[int], reason: str, trial: Trial, say: Say) -> int:
+    """Sequence skips that were tried; return where they come into force. Raises IslandError where they are void."""
+    incarnation = trial.skips.incarnation + 1
+    say("sequencing the skip")
+    with Voice(config, OPERATOR) as voice:
+        asked = [SkipMessage(shard, sequence, incarnation, trial.skips.outputs, reason) for sequence in sequences]
+        voice.say(OPERATIONS, ENCODER.encode(asked), len(asked))
+    say(f"opening incarnation {incarnation} of {shard}")
+    with Voice(config, shard) as voice:
+        voice.open()
+    skips = Skips(shard, trial.skips)
+    with context() as made:
+        for entry in Replay(config.sources, trial.index + 1, context=made, patience_s=LOG_S):
+            skips.read(entry)
+            if skips.incarnation >= incarnation:
+                break
+    if not set(sequences) <= skips.in_force.keys():
+        raise IslandError(
+            f"the skip is void: output {skips.outputs} of {shard} was sequenced, {trial.skips.outputs} was "
+            "the last before. Nothing is changed: has a replica passed the message (`sequencer replicas`)? Else, again"
+        )
+    return skips.in_force[sequences[0]]
+
+
+def await_live(config: Config, shard: str, say: Say) -> list[Row]:
+    """Wait until no replica of a shard is stopped or on its way any more; return how they are."""
+    deadline_s = time.monotonic() + BEGIN_S
+    while True:
+        rows = [row for row in verdicts(config) if row["shard"] == shard]
+        if any(row["verdict"] == "live" for row in rows) or time.monotonic() > deadline_s:
+            waits = [row for row in rows if row["verdict"] in ("attaching", "catching-up")]
+            if not waits or time.monotonic() > deadline_s:
+                return rows
+        say("; ".join(f"{row['name']} is {row['verdict']}" for row in rows))
+        time.sleep(PAUSE_S)
+
+
+def _stopped_at(config: Config, shard: str) -> int:
+    """The last sequence number that the stopped replicas of a shard have applied. Raises ConfigError without any."""
+    rows = [row for row in verdicts(config) if row["shard"] == shard]
+    stopped = [row for row in rows if row["verdict"] in STOPPED]
+    if not stopped:
+        known = ", ".join(sorted({row["shard"] for row in rows})) or "no such shard is known"
+        raise ConfigError(
+            f"no replica of {shard} is stopped ({known}): `sequencer poison list` shows which are, and at what"
+        )
+    furthest = max(row["position"] for row in stopped)
+    passed = [row["name"] for row in rows if row["verdict"] not in STOPPED and row["position"] > furthest]
+    if passed:
+        raise ConfigError(
+            f"{', '.join(passed)} has passed it: not the message is the matter, but the processes of "
+            f"{', '.join(row['name'] for row in stopped)}; detach them and attach others"
+        )
+    return int(furthest)
+
+
+def history(config: Config) -> list[Row]:
+    """Every skip that was ever sequenced, in the order of the log: of what, by which reason, and what became of it."""
+    rows: list[Row] = []
+    outputs: dict[str, int] = {}
+    opened: dict[tuple[str, int], tuple[int, int]] = {}
+    for entry in entries_of(config):
+        for batch in entry.batches():
+            if batch.channel == CONTROL:
+                at = (batch.first_sequence, outputs.get(batch.sender, 0))
+                opened.setdefault((batch.sender, batch.incarnation), at)
+            else:
+                outputs[batch.sender] = batch.number
+            if batch.channel == OPERATIONS:
+                asked = [one for one in operations_in(batch) if isinstance(one, SkipMessage)]
+                rows += [{"at": batch.first_sequence, **msgspec.structs.asdict(one)} for one in asked]
+    for row in rows:
+        position, last = opened.get((row["shard"], row["incarnation"]), (0, 0))
+        in_force = position > row["at"] and last == row["outputs"]
+        row["became"] = f"in force at {position:,}" if in_force else "void" if position else "not decided"
+    return rows
