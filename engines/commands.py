@@ -341,11 +341,11 @@ def poison_skip(
     """
     config = Config.load(data)
     with console.status("trying it") as shown:
-        at, then = skipping.skip(config, machine, shard, sequences, reason, shown.update)
-        console.print(f"{', '.join(map(str, sequences))} skipped: in force from {at:,} on", highlight=False)
-        rows = skipping.await_live(config, f"{machines.find(machine)().name}.{shard}", shown.update)
-    if then:
-        console.print(f"it goes on, and stops at the next: {then}", highlight=False, markup=False)
+        done = skipping.skip(config, machine, shard, sequences, reason, shown.update)
+        console.print(f"{', '.join(map(str, sequences))} skipped: in force from {done.at:,} on", highlight=False)
+        rows = skipping.await_again(config, done, shown.update)
+    if done.then:
+        console.print(f"it goes on, and stops at the next: {done.then}", highlight=False, markup=False)
     console.print(table("replicas", VERDICT_COLUMNS, rows))
     raise typer.Exit(0 if all(row["verdict"] == "live" for row in rows) else 1)
 

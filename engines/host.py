@@ -33,7 +33,7 @@ from engines.taking import Taker
 from engines.watcher import Watcher
 from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
-from sequencer.envelope import CONTROL, Batch, Entry
+from sequencer.envelope import Batch, Entry
 from sequencer.errors import DivergedError
 
 POLL_MS = 50
@@ -162,6 +162,7 @@ class Host:
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
+            self._submitter.renew(self.replica.unconfirmed)
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
             self._locator = self._search(index)
         if self._state in _STOPPED:
@@ -210,21 +211,29 @@ class Host:
         return max(0, self._subscriber.end_sequence - 1 - self.replica.position)
 
     def _listen(self, entries: Iterable[Entry]) -> None:
-        """A replica that is halted goes no further, but still ends when asked to, and begins again after a skip.
-
-        What it made before, it still brings into the log.
-        """
+        """A replica that is stopped goes no further, but still ends when asked to."""
         for entry in entries:
+            if self._state == "halted" and entry.message_count:
+                self._overhear(entry)
             for batch in entry.batches():
                 if batch.channel == OPERATIONS:
                     self._obey(entry.index, operations_in(batch))
-                elif batch.sender == self.replica.sender and self._state == "halted":
-                    if batch.channel != CONTROL:
-                        self._submitter.withdraw(batch.number)
-                    elif batch.incarnation > self._incarnation:
-                        raise _BeginAgainError(f"incarnation {batch.incarnation} was opened")
         if self._state == "halted":
             self._send(self._submitter, [])
+
+    def _overhear(self, entry: Entry) -> None:
+        """One that is halted still brings what it made before into the log, and begins again after a skip."""
+        replica = self.replica
+        try:
+            replica.hear(entry)
+        except DivergedError:
+            self._submitter.renew(())  # others of its shard have gone on without it
+            return
+        if replica.skips.incarnation > self._incarnation:
+            raise _BeginAgainError(f"incarnation {replica.skips.incarnation} was opened")
+        if replica.resealed:
+            self._submitter.renew(replica.unconfirmed)
+        self._submitter.withdraw(replica.confirmed)
 
     def _learn(self) -> None:
         """Take what the search for the message has found."""

@@ -83,7 +83,7 @@ def seed(
             snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
             skipped = skips_behind(
                 snapshot.index, shard, snapshot.skips, incarnation, sources, context=context, say=say
-            )
+            ).in_force
             skip = overruled(snapshot.position, skipped)
             if skip:
                 raise SnapshotError(f"it is of behind {skip:,}, which was skipped later")
@@ -92,8 +92,8 @@ def seed(
             passed_over.append(f"snapshot {stored.number} on {source.name}: {error}")
             continue
         return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over, incarnation)
-    skipped = skips_behind(0, shard, SkipState(), incarnation, sources, context=context, say=say)
-    return Seed(Replica(make(), shard, skipped), 1, None, passed_over, incarnation)
+    skips = skips_behind(0, shard, SkipState(), incarnation, sources, context=context, say=say)
+    return Seed(Replica(make(), shard, skips.in_force), 1, None, passed_over, incarnation)
 
 
 def skips_behind(
@@ -105,8 +105,8 @@ def skips_behind(
     *,
     context: Context,
     say: Say,
-) -> dict[int, int]:
-    """The skips of a shard from entry `index` on, where its state was this one, up to its latest incarnation.
+) -> Skips:
+    """The skips of a shard behind entry `index`, where what was known of them is `state`, up to an incarnation.
 
     Reads nothing where no incarnation was opened since. Raises UnreachableError when the log cannot be read.
     """
@@ -122,7 +122,7 @@ def skips_behind(
                 say(f"looking for skips in entry {index:,}")
         finally:
             replay.close()
-    return skips.in_force
+    return skips
 
 
 def _incarnation(sources: tuple[Source, ...], shard: str, say: Say) -> int:

@@ -21,10 +21,11 @@ from engines.machines import find
 from engines.messages import ENCODER, OPERATIONS, SkipMessage
 from engines.operating import OPERATOR
 from engines.runs import operations_in
-from engines.skips import Skips, skips_in
+from engines.seeding import skips_behind
+from engines.skips import skips_in
 from engines.trying import Attempt, Say, Trial, next_culprit, tried
 from engines.verdicts import verdicts
-from sequencer.client import Replay, Voice, position_of
+from sequencer.client import Voice, position_of
 from sequencer.config import Config
 from sequencer.envelope import CONTROL
 from sequencer.errors import ConfigError, IslandError
@@ -32,11 +33,24 @@ from sequencer.log_tools import entries_of, has_nodes_here
 from sequencer.sockets import context
 
 STOPPED: Final = ("halted", "stuck")
-LOG_S: Final = 10.0
 BEGIN_S: Final = 60.0
+RESTART_S: Final = 10.0
+"""After which a dead process is not started again by anybody."""
 PAUSE_S: Final = 0.1
 
 Row = dict[str, Any]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A skip that is in force from `at` on, for these replicas, which had come to `stopped_at`.
+
+    `then` is why the shard stops again further on; empty where it does not.
+    """
+
+    at: int
+    then: str
+    stopped_at: int
+    replicas: list[str]
 
 
 def skipped(config: Config, shard: str) -> Mapping[int, int]:
@@ -46,15 +60,15 @@ def skipped(config: Config, shard: str) -> Mapping[int, int]:
     return skips_in(entries_of(config), shard)
 
 
-def skip(config: Config, machine: str, shard: int, sequences: list[int], reason: str, say: Say) -> tuple[int, str]:
-    """Have a shard refuse messages; return where that was decided, and why it stops again further on (or nothing).
+def skip(config: Config, machine: str, shard: int, sequences: list[int], reason: str, say: Say) -> Done:
+    """Have a stopped shard refuse messages.
 
     `say` is told how it goes. Raises ConfigError where nothing is stopped, IslandError where a skip would not help,
     was overtaken, or would make other outputs than the log holds.
     """
     make = find(machine)
     name = f"{make().name}.{shard}"
-    stopped_at = _stopped_at(config, name)
+    stopped_at, replicas = _stopped(config, name)
     attempt = Attempt(config, make, name, tuple(sequences), min(sequences))
     trial = tried(attempt, say)
     if trial.diverged:
@@ -66,7 +80,7 @@ def skip(config: Config, machine: str, shard: int, sequences: list[int], reason:
             f"{name} can take what its replicas are stopped at: nothing has to be skipped. They are about to begin "
             "again, or it is these processes that cannot: detach them and attach others"
         )
-    return decided(config, name, sequences, reason, trial, say), trial.error
+    return Done(decided(config, name, sequences, reason, trial, say), trial.error, stopped_at, replicas)
 
 
 def _no_help(attempt: Attempt, trial: Trial) -> str:
@@ -92,12 +106,8 @@ def decided(config: Config, shard: str, sequences: list[int], reason: str, trial
     say(f"opening incarnation {incarnation} of {shard}")
     with Voice(config, shard) as voice:
         voice.open()
-    skips = Skips(shard, trial.skips)
     with context() as made:
-        for entry in Replay(config.sources, trial.index + 1, context=made, patience_s=LOG_S):
-            skips.read(entry)
-            if skips.incarnation >= incarnation:
-                break
+        skips = skips_behind(trial.index, shard, trial.skips, incarnation, config.sources, context=made, say=say)
     if not set(sequences) <= skips.in_force.keys():
         raise IslandError(
             f"the skip is void: output {skips.outputs} of {shard} was sequenced, {trial.skips.outputs} was "
@@ -106,21 +116,28 @@ def decided(config: Config, shard: str, sequences: list[int], reason: str, trial
     return skips.in_force[sequences[0]]
 
 
-def await_live(config: Config, shard: str, say: Say) -> list[Row]:
-    """Wait until no replica of a shard is stopped or on its way any more; return how they are."""
-    deadline_s = time.monotonic() + BEGIN_S
+def await_again(config: Config, done: Done, say: Say) -> list[Row]:
+    """Wait until the replicas that were stopped are live, or stopped further on, or dead; return how they are."""
+    begin_s = time.monotonic()
+
+    def settled(row: Row) -> bool:
+        if row["verdict"] == "dead":
+            return time.monotonic() > begin_s + RESTART_S
+        return row["verdict"] == "live" or (row["verdict"] in STOPPED and row["position"] > done.stopped_at)
+
     while True:
-        rows = [row for row in verdicts(config) if row["shard"] == shard]
-        if any(row["verdict"] == "live" for row in rows) or time.monotonic() > deadline_s:
-            waits = [row for row in rows if row["verdict"] in ("attaching", "catching-up")]
-            if not waits or time.monotonic() > deadline_s:
-                return rows
+        rows = [row for row in verdicts(config) if row["name"] in done.replicas]
+        if all(settled(row) for row in rows) or time.monotonic() > begin_s + BEGIN_S:
+            return rows
         say("; ".join(f"{row['name']} is {row['verdict']}" for row in rows))
         time.sleep(PAUSE_S)
 
 
-def _stopped_at(config: Config, shard: str) -> int:
-    """The last sequence number that the stopped replicas of a shard have applied. Raises ConfigError without any."""
+def _stopped(config: Config, shard: str) -> tuple[int, list[str]]:
+    """The last sequence number that the stopped replicas of a shard have applied, and which they are.
+
+    Raises ConfigError where there are none.
+    """
     rows = [row for row in verdicts(config) if row["shard"] == shard]
     stopped = [row for row in rows if row["verdict"] in STOPPED]
     if not stopped:
@@ -135,7 +152,7 @@ def _stopped_at(config: Config, shard: str) -> int:
             f"{', '.join(passed)} has passed it: not the message is the matter, but the processes of "
             f"{', '.join(row['name'] for row in stopped)}; detach them and attach others"
         )
-    return int(furthest)
+    return int(furthest), [row["name"] for row in stopped]
 
 
 def history(config: Config) -> list[Row]:

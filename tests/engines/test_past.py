@@ -5,7 +5,7 @@ import pytest
 from engines import messages as m
 from engines.credit import Credit
 from engines.matching import Matching
-from engines.past import machine_at, one_by_one
+from engines.past import advance, machine_at, one_by_one, piecemeal
 from engines.reproducing import reproduce
 from engines.tracing import impact, trace
 from tests.models.shards import Shards, traded
@@ -37,6 +37,17 @@ def test_a_machine_at_a_place_has_applied_what_comes_before_it_and_nothing_else(
         last = states.get(place, last)
         if place % 7 == 0 or place in ORDERS[::5]:
             assert machine_at(machine(), ENTRIES, place).snapshot() == last, place
+
+
+@pytest.mark.parametrize("machine", [Credit, Matching])
+def test_a_decision_about_many_orders_is_one_about_each(machine):
+    """Cut as finely as can be, an entry leaves the same state, and the same happens in the same order."""
+    whole, cut = machine(), machine()
+    for entry in ENTRIES:
+        events = [event for run in one_by_one(whole, entry) for event in advance(whole, entry.time_ns, run)]
+        same = [event for run in piecemeal(cut, entry) for event in advance(cut, entry.time_ns, run)]
+
+        assert (cut.snapshot(), same) == (whole.snapshot(), events), entry.index
 
 
 @pytest.mark.parametrize("order_id", ORDERS[::3])
@@ -92,7 +103,7 @@ def test_the_impact_of_an_order_reaches_those_that_it_traded_with():
 def test_a_message_done_again_gives_what_is_in_the_log():
     """For orders all over the log: credit's decision is the one that was sequenced."""
     for order_id in ORDERS[::10]:
-        outcome = reproduce(Credit(), ENTRIES, order_id)
+        outcome = reproduce(Credit(), ENTRIES, order_id, {})
         refused = {
             message.first_sequence + offset
             for message in MESSAGES.values()

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from engines.messages import StateDigest
+from engines.messages import DECODERS, ENCODER, STATES, StateDigest
 from engines.vouching import StateChain
 from sequencer.envelope import Batch
 from sequencer.errors import DivergedError
@@ -88,3 +88,38 @@ def test_it_remembers_little():
         chain.see(batch, batch.number)
 
     assert len(chain.digests()) < 20
+
+
+def test_a_void_marker_vouches_for_nothing():
+    """Its number is taken by an empty digest, and what its state was is not told."""
+    chain = StateChain("m.0")
+    chain.mark(1, 10, 3, void=True)
+    chain.tell(1, told(1))
+    (batch,) = chain.due(3)
+
+    assert ENCODER.encode([StateDigest(10, 3, b"")]) == bytes(batch.payload)
+    chain.see(batch, 100)
+    assert chain.vouched_index(1) == 0
+
+
+def test_what_the_log_holds_of_a_void_marker_is_not_compared():
+    """Somebody told it before it was void: the chain goes on from there."""
+    (first,), chain = chain_of(1), StateChain("m.0")
+    chain.mark(1, 10, 0, void=True)
+    chain.tell(2, told(2))
+    assert [batch.number for batch in chain.due(0)] == [1, 2]
+    chain.see(first, 100)
+
+    assert [batch.data for batch in chain.due(0)] == [chain_of(1, 2)[1].data]
+
+
+def test_an_opening_makes_void_what_was_made_of_outputs_that_are_sealed_anew():
+    """Markers whose outputs were all in the log stay; the others, and none of before, are void."""
+    chain = StateChain("m.0")
+    for number, outputs in ((1, 4), (2, 5), (3, 6)):
+        chain.mark(number, number * 10, outputs)
+        chain.tell(number, told(number, outputs=outputs))
+    chain.reopen(5)
+    digests = [DECODERS[STATES].decode(batch.payload)[0].digest for batch in chain.due(6)]
+
+    assert digests == [told(1).digest, told(2).digest, b""]

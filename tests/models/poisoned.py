@@ -21,7 +21,7 @@ from engines.matching.instruments import Instruments
 from engines.messages import COMMANDS, ENCODER, OPERATIONS, StateDigest
 from engines.replica import Replica
 from engines.skips import Skips, overruled, skips_in
-from sequencer.envelope import CONTROL, Batch, encode_batch
+from sequencer.envelope import CONTROL, Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
 from sequencer.sessions import Sessions, Verdict
 from tests.models.shards import Log
@@ -128,11 +128,7 @@ class Process:
         entry = self.sequencer.log.entries[self.index]
         self.index += 1
         if self.halted:
-            if any(
-                batch.sender == self.shard and batch.channel == CONTROL and batch.incarnation > self.incarnation
-                for batch in entry.batches()
-            ):
-                self.begin(draw)
+            self._overhear(entry, draw)
             return
         try:
             self.replica.apply(entry)
@@ -143,6 +139,14 @@ class Process:
             self.begin(draw)
         elif self.replica.at_marker:
             self._tell()
+
+    def _overhear(self, entry: Entry, draw: random.Random) -> None:
+        try:
+            self.replica.hear(entry)
+        except DivergedError:
+            self.replica.unconfirmed.clear()
+        if self.replica.skips.incarnation > self.incarnation:
+            self.begin(draw)
 
     def _tell(self) -> None:
         replica = self.replica
