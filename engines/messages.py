@@ -255,12 +255,15 @@ class Tick(Message, tag=30):
 class CreditDecisions(Message, tag=40):
     """Credit has decided every order and replace among the `count` messages from `first_sequence` on.
 
-    `refused` lists (offset from first_sequence, Reason), ascending; all others are authorized.
+    `refused` lists (offset from first_sequence, Reason), ascending; all others are authorized. Where credit has several
+    shards, it is about the clients of `shard` of `shards`, and says so of all of theirs that come before as well.
     """
 
     first_sequence: int
     count: int
     refused: list[tuple[int, int]] = []
+    shard: int = 0
+    shards: int = 1
 
 
 class ClientRegistered(Message, tag=41):
@@ -381,10 +384,15 @@ class Trade(Message, tag=67):
 
 
 class MassCanceled(Message, tag=68):
-    """A CancelAll has been carried out everywhere; it canceled `count` orders."""
+    """A CancelAll has been carried out everywhere; it canceled `count` orders.
+
+    Where it is for several shards, each says it of itself: it is `shard` of `shards`.
+    """
 
     by: int
     count: int
+    shard: int = 0
+    shards: int = 1
 
 
 class InstrumentSet(Message, tag=70):

@@ -15,14 +15,15 @@ Rules
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from engines.matching.book import Emit
+from engines.matching.deciders import Deciders
 from engines.matching.instruments import Instruments, is_sweep
-from engines.matching.skipped import Skipped
+from engines.matching.skipped import Skipped, client_of, needs_decision
 from engines.messages import (
     CancelAll,
     CancelOrder,
@@ -69,8 +70,8 @@ class Backlog:
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
         self._queues: dict[int, deque[Pending]] = {}
-        self._undecided: dict[int, int] = {}
-        """sequence number -> instrument, ascending"""
+        self._undecided: dict[int, tuple[int, int]] = {}
+        """sequence number -> instrument, client; ascending"""
         self._decided: dict[int, int] = {}
         """sequence number -> Reason, or 0 for authorized, of commands that are not at the front yet"""
         self._sweeps: dict[int, Sweep] = {}
@@ -78,9 +79,9 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
-    def put(self, time_ns: int, first_sequence: int, commands: Sequence[Message], emit: Emit) -> None:
+    def put(self, time_ns: int, sequences: Sequence[int], commands: Sequence[Message], emit: Emit) -> None:
         """Take commands in the order of the log; handle what need not wait."""
-        for sequence, command in enumerate(commands, first_sequence):
+        for sequence, command in zip(sequences, commands, strict=True):
             if is_sweep(command):
                 self._put_sweep(time_ns, sequence, command, emit)
             elif isinstance(command, SetInstrument):
@@ -90,15 +91,24 @@ class Backlog:
             elif isinstance(command, Skipped):
                 self._put_in(getattr(command.command, "instrument_id", 0), time_ns, sequence, command, emit)
 
-    def decide(self, first_sequence: int, end_sequence: int, refused: dict[int, int], emit: Emit) -> None:
-        """Take a decision about the commands in a range, and go on where one was waited for."""
+    def decide(
+        self, first_sequence: int, end_sequence: int, refused: Mapping[int, int], emit: Emit, by: Deciders
+    ) -> None:
+        """Take a decision about the commands in a range, and go on where one was waited for.
+
+        Of the orders there, only those count that `by` knows as decided.
+        """
         if end_sequence - first_sequence <= len(self._undecided):
             found = [s for s in range(first_sequence, end_sequence) if s in self._undecided]
         else:
             found = [s for s in self._undecided if first_sequence <= s < end_sequence]
-        touched = []
+        touched, several = [], by.are_several
         for sequence in found:
-            touched.append(self._undecided.pop(sequence))
+            instrument_id, client_id = self._undecided[sequence]
+            if several and not by.has_decided(sequence, client_id):
+                continue
+            touched.append(instrument_id)
+            del self._undecided[sequence]
             self._decided[sequence] = refused.get(sequence, 0)
         for instrument_id in sorted(dict.fromkeys(touched)):
             self._drain(instrument_id, emit)
@@ -118,19 +128,19 @@ class Backlog:
         self._sweeps = {sweep.by: sweep for sweep in state.sweeps}
         self._undecided = dict(sorted(self._still_undecided(state.queues)))
 
-    def _still_undecided(self, queues: Iterable[tuple[int, list[Pending]]]) -> Iterable[tuple[int, int]]:
+    def _still_undecided(self, queues: Iterable[tuple[int, list[Pending]]]) -> Iterable[tuple[int, tuple[int, int]]]:
         for instrument_id, queue in queues:
             for pending in queue:
                 if needs_decision(pending.command) and pending.sequence not in self._decided:
-                    yield pending.sequence, instrument_id
+                    yield pending.sequence, (instrument_id, client_of(pending.command))
 
     def _put_in(self, instrument_id: int, time_ns: int, sequence: int, command: Message, emit: Emit) -> None:
         queue = self._queues.get(instrument_id)
         if needs_decision(command):
-            self._undecided[sequence] = instrument_id
+            self._undecided[sequence] = (instrument_id, client_of(command))
             queue = self._queues.setdefault(instrument_id, deque())
         if queue is None:
-            self._instruments.handle(time_ns, sequence, (command,), {}, emit)
+            self._instruments.handle(time_ns, (sequence,), (command,), {}, emit)
         else:
             queue.append(Pending(sequence, time_ns, command))  # type: ignore[arg-type]
 
@@ -158,7 +168,7 @@ class Backlog:
             else:
                 reason = self._decided.pop(sequence, 0)
                 refused = {sequence: reason} if reason else {}
-                self._instruments.handle(pending.time_ns, sequence, (command,), refused, emit)
+                self._instruments.handle(pending.time_ns, (sequence,), (command,), refused, emit)
         del self._queues[instrument_id]
 
     def _go_on_with_sweep(self, instrument_id: int, pending: Pending, emit: Emit) -> None:
@@ -172,10 +182,5 @@ class Backlog:
 
     def _end_sweep(self, by: int, emit: Emit) -> None:
         if not self._sweeps[by].waiting:
-            emit(MassCanceled(by, self._sweeps.pop(by).count))
-
-
-def needs_decision(command: Message) -> bool:
-    """Whether credit has a say in a command."""
-    kind = type(command)
-    return kind is NewOrder or kind is ReplaceOrder or (kind is Skipped and needs_decision(command.command))  # type: ignore[attr-defined]
+            sweep, known = self._sweeps.pop(by), self._instruments
+            emit(MassCanceled(by, sweep.count, known.shard, known.shards))

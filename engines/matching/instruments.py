@@ -1,6 +1,8 @@
 """Every instrument of the shard: which command concerns which book.
 
 Rules
+- Of several shards, instrument i belongs to shard i modulo their number, whether it exists or not. Ids follow the
+  log, so each shard knows all symbols; terms that are not valid are shard 0's to reject.
 - Instrument ids are 1, 2, 3, ... in the order in which new symbols are set. A known symbol keeps its id and
   its terms; only its band moves. What rests outside a new band stays.
 - Before a command is handled in an instrument, what is due there at the command's time expires, `by` it.
@@ -77,7 +79,9 @@ def is_sweep(command: Message) -> bool:
 class Instruments:
     """The books, by instrument, and the commands that act on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, shard: int = 0, shards: int = 1) -> None:
+        self.shard = shard
+        self.shards = shards
         self.books: dict[int, Book] = {}
         self.terms: dict[int, Terms] = {}
         self.ids: dict[str, int] = {}
@@ -85,13 +89,13 @@ class Instruments:
     def handle(
         self,
         time_ns: int,
-        first_sequence: int,
+        sequences: Sequence[int],
         commands: Sequence[Message],
         refused: Mapping[int, int],
         emit: Emit,
     ) -> None:
         """Carry out commands that wait for nothing; `refused` is sequence number -> Reason of credit."""
-        for sequence, command in run_ordinary(self.books, time_ns, first_sequence, commands, refused, emit):
+        for sequence, command in run_ordinary(self.books, time_ns, sequences, commands, refused, emit):
             self._handle(time_ns, sequence, command, refused.get(sequence, 0), emit)
 
     def sweep(self, instrument_id: int, time_ns: int, sequence: int, command: Message, emit: Emit) -> int:
@@ -110,6 +114,28 @@ class Instruments:
         if not is_valid_instrument(command):
             return 0
         return self.ids.setdefault(command.symbol, len(self.ids) + 1)
+
+    def own(self, first_sequence: int, commands: Sequence[Message]) -> tuple[Sequence[int], Sequence[Message]]:
+        """Those of consecutive commands that this shard handles, and where they stand."""
+        if self.shards == 1:
+            return range(first_sequence, first_sequence + len(commands)), commands
+        shard, shards = self.shard, self.shards
+        sequences, own = [], []
+        for sequence, command in enumerate(commands, first_sequence):
+            try:
+                owner = command.instrument_id % shards  # type: ignore[attr-defined]
+            except AttributeError:
+                owner = shard if type(command) is Skipped else self._owner(command)
+            if owner == shard or (type(command) is CancelAll and not command.instrument_id):
+                sequences.append(sequence)
+                own.append(command)
+        return sequences, own
+
+    def _owner(self, command: Message) -> int:
+        """The shard that handles a command which names no instrument: this one, where all do."""
+        if isinstance(command, SetInstrument):
+            return self.assign(command) % self.shards
+        return self.shard if is_sweep(command) else -1
 
     def snapshot(self) -> list[InstrumentState]:
         """All instruments, by id."""
@@ -156,7 +182,7 @@ class Instruments:
             count = self.sweep(command.instrument_id, time_ns, sequence, command, emit)
             emit(MassCanceled(sequence, count))
         elif isinstance(command, Skipped):
-            for event in refusal_of(sequence, command):
+            for event in refusal_of(sequence, command, self.shard, self.shards):
                 emit(event)
 
     def _enter(self, time_ns: int, sequence: int, command: NewOrder, refusal: int, emit: Emit) -> None:
@@ -185,7 +211,7 @@ class Instruments:
         for instrument_id in sorted(self.books):
             count += self.sweep(instrument_id, time_ns, sequence, command, emit)
         if isinstance(command, CancelAll):
-            emit(MassCanceled(sequence, count))
+            emit(MassCanceled(sequence, count, self.shard, self.shards))
 
     def _set(self, time_ns: int, sequence: int, command: SetInstrument, emit: Emit) -> None:
         instrument_id = self.assign(command)

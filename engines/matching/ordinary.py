@@ -32,11 +32,11 @@ _REQUESTED: Final = int(Reason.REQUESTED)
 
 
 def run_ordinary(
-    books: Mapping[int, Book], time_ns: int, first_sequence: int, commands: Sequence[Message],
+    books: Mapping[int, Book], time_ns: int, sequences: Sequence[int], commands: Sequence[Message],
     refused: Mapping[int, int], emit: Emit,
 ) -> Iterator[tuple[int, Message]]:  # fmt: skip
     """Handle what is ordinary; yield (sequence, command) of what is not, in its place."""
-    for sequence, command in enumerate(commands, first_sequence):
+    for sequence, command in zip(sequences, commands, strict=True):
         if type(command) is CancelOrder:
             book = books.get(command.instrument_id)
             if book is not None and book.expires_at_ns > time_ns and command.client_id in book.live:
