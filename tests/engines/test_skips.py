@@ -89,7 +89,8 @@ def test_every_order_is_answered_once(kind: str):
     }
     found, reasons = answers(entries)
     skipped = {*skips_in(entries, "matching.0"), *skips_in(entries, "credit.0")}
-    ledger = msgspec.msgpack.decode(world.processes[0].replica.machine.snapshot(), type=LedgerState)
+    state = world.processes[0].replica.machine.snapshot()
+    _shard, _shards, ledger = msgspec.msgpack.decode(state, type=tuple[int, int, LedgerState])
 
     assert found == Counter(orders)
     assert {order for order in orders if reasons[order] == m.Reason.SKIPPED} == skipped & orders

@@ -13,6 +13,7 @@ from engines.messages import (
     AdjustCredit,
     BlockClient,
     CancelOrder,
+    CreditDecisions,
     InstrumentSet,
     Message,
     NewOrder,
@@ -69,12 +70,36 @@ SETS = st.builds(
 )  # fmt: skip
 
 
+SHARDS = 3
+
+
+def merged(parts: list[list[Message]]) -> list[Message]:
+    """The answers of all shards as if they were one's: in the order of their commands, one decision behind them."""
+    answers = [answer for part in parts for answer in part]
+    decisions = [answer for answer in answers if isinstance(answer, CreditDecisions)]
+    others = sorted((answer for answer in answers if answer not in decisions), key=lambda answer: answer.by)
+    if not decisions:
+        return others
+    assert len({(one.first_sequence, one.count) for one in decisions}) == 1, decisions
+    assert len({one.shard for one in decisions}) == len(decisions), decisions
+    refused = sorted(refusal for one in decisions for refusal in one.refused)
+    return [*others, CreditDecisions(decisions[0].first_sequence, decisions[0].count, refused)]
+
+
+def restored(credit: Credit, blank: Credit) -> Credit:
+    """The machine, restored from its snapshot."""
+    blank.restore(credit.snapshot())
+    assert blank.snapshot() == credit.snapshot()
+    return blank
+
+
 class CreditAgainstModel(RuleBasedStateMachine):
-    """Runs and results in any order; `single` gets the same messages one by one."""
+    """Runs and results in any order; `single` gets the same messages one by one, `shards` are three slices of it."""
 
     @initialize(limits=st.lists(st.integers(0, 5000), min_size=3, max_size=3))
     def open(self, limits: list[int]) -> None:
         self.credit, self.single, self.model = Credit(), Credit(), NaiveLedger()
+        self.shards = [Credit(shard, SHARDS) for shard in range(SHARDS)]
         self.sequence = 1
         self.commands([RegisterClient(0, 1, f"C{client}") for client in (1, 2, 3)])
         self.commands([SetCredit(0, 1, client, "USD", limit, 1) for client, limit in enumerate(limits, start=1)])
@@ -88,7 +113,9 @@ class CreditAgainstModel(RuleBasedStateMachine):
         for offset, message in enumerate(run):
             self.single.apply(0, first + offset, COMMANDS, [message])
 
-        assert self.credit.apply(0, first, COMMANDS, run) == self.model.commands(first, run)
+        expected = self.model.commands(first, run)
+        assert self.credit.apply(0, first, COMMANDS, run) == expected
+        assert merged([shard.apply(0, first, COMMANDS, run) for shard in self.shards]) == expected
 
     @rule(event=SETS)
     def instruments(self, event: InstrumentSet) -> None:
@@ -121,25 +148,26 @@ class CreditAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        state = self.credit.snapshot()
-        self.credit = Credit()
-        self.credit.restore(state)
-
-        assert self.credit.snapshot() == state
+        self.credit = restored(self.credit, Credit())
+        self.shards = [restored(shard, Credit(at, SHARDS)) for at, shard in enumerate(self.shards)]
 
     @invariant()
     def equals_the_model(self) -> None:
         for client in range(5):
-            rows = {row[0]: row[1:] for row in self.credit.account(client)}
-            assert self.credit.is_blocked(client) == (client in self.model.blocked)
-            for currency in ("USD", "EUR"):
-                decimals, *amounts = rows.get(currency, (0, 0, 0, 0, 0))
-                assert [Fraction(amount, 10**decimals) for amount in amounts] == [
-                    self.model.limit(client, currency),
-                    self.model.free(client, currency),
-                    self.model.reserved(client, currency),
-                    self.model.used(client, currency),
-                ]
+            self.shows(self.credit, client)
+            self.shows(self.shards[client % SHARDS], client)
+
+    def shows(self, credit: Credit, client: int) -> None:
+        rows = {row[0]: row[1:] for row in credit.account(client)}
+        assert credit.is_blocked(client) == (client in self.model.blocked)
+        for currency in ("USD", "EUR"):
+            decimals, *amounts = rows.get(currency, (0, 0, 0, 0, 0))
+            assert [Fraction(amount, 10**decimals) for amount in amounts] == [
+                self.model.limit(client, currency),
+                self.model.free(client, currency),
+                self.model.reserved(client, currency),
+                self.model.used(client, currency),
+            ]
 
     @invariant()
     def cutting_runs_changes_nothing(self) -> None:
@@ -155,6 +183,7 @@ class CreditAgainstModel(RuleBasedStateMachine):
     def results(self, events: list[Message]) -> None:
         assert self.credit.apply(0, self.sequence, RESULTS, events) == []
         self.single.apply(0, self.sequence, RESULTS, events)
+        assert not any(shard.apply(0, self.sequence, RESULTS, events) for shard in self.shards)
         self.model.results(events)
         self.sequence += len(events)
 
