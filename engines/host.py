@@ -162,7 +162,7 @@ class Host:
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
-            self._submitter.renew(self.replica.unconfirmed)
+            self._submitter.renew(self.replica.waiting)
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
             self._locator = self._search(index)
         if self._state in _STOPPED:
@@ -172,7 +172,7 @@ class Host:
         replica, hand = self.replica, self._hand
         hand.take(entry, replica.position)
         made = replica.apply(entry)
-        if replica.resealed:
+        if replica.renewed:
             self._reopened()
         else:
             for batch in made:
@@ -191,7 +191,7 @@ class Host:
             raise _BeginAgainError(f"sequence {replica.overruled_by:,} was skipped")
         self._incarnation = max(self._incarnation, replica.skips.incarnation)
         self._hand.note_incarnation(self._incarnation)
-        self._submitter.renew(replica.unconfirmed)
+        self._submitter.renew(replica.waiting)
 
     def _breathe(self) -> None:
         """Between entries that take long: say what was made, and how it goes."""
@@ -231,8 +231,8 @@ class Host:
             return
         if replica.skips.incarnation > self._incarnation:
             raise _BeginAgainError(f"incarnation {replica.skips.incarnation} was opened")
-        if replica.resealed:
-            self._submitter.renew(replica.unconfirmed)
+        if replica.renewed:
+            self._submitter.renew(replica.waiting)
         self._submitter.withdraw(replica.confirmed)
 
     def _learn(self) -> None:

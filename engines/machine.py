@@ -47,6 +47,32 @@ class Machine(Protocol):
 
 
 @runtime_checkable
+class Sharded(Protocol):
+    """A machine that can be one shard of several: its constructor takes (shard, shards), by default (0, 1).
+
+    Of what it reads it handles what is its own: messages whose `shard_key`, an integer, is `shard` modulo `shards`.
+    What each shard handles of a message that has none is for the machine to say. All shards together give each key
+    the events that one would give.
+    """
+
+    shard_key: ClassVar[str]
+    """The field by which its state is cut: `instrument_id`."""
+
+
+@runtime_checkable
+class Turning(Protocol):
+    """A machine that handles some messages later than they come."""
+
+    def turn(self) -> list[Message]:
+        """The number of shards changes: handle all that other keys hold up, and return what follows from it.
+
+        So what of a key is handled by then is the same in a shard of any number. What several shards answer together
+        is answered with how far it has come.
+        """
+        ...
+
+
+@runtime_checkable
 class Refusing(Protocol):
     """A machine that can answer a message which operators had skipped. One that writes should; see `skips`."""
 

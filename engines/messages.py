@@ -439,6 +439,12 @@ class BatchRejected(Message, tag=74):
     reason: int
 
 
+class ShardClosed(Message, tag=76):
+    """The last output of a shard, of whatever machine: the Reshard at `by` has ended its time."""
+
+    by: int
+
+
 # --- operations (operators) -------------------------------------------------------------------
 
 
@@ -482,6 +488,13 @@ class SkipMessage(Message, tag=93):
     reason: str = ""
 
 
+class Reshard(Message, tag=94):
+    """From behind this entry on `machine` has so many shards; see engines/sharding.py."""
+
+    machine: str
+    shards: int
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
@@ -501,13 +514,21 @@ Command = (
     | ResumeInstrument | SetCredit | AdjustCredit | Settle | BlockClient | UnblockClient | Tick
 )  # fmt: skip
 Decision = (
-    CreditDecisions | ClientRegistered | CreditSet | CreditSettled | ClientBlocked | ClientUnblocked | CreditRejected
+    CreditDecisions
+    | ClientRegistered
+    | CreditSet
+    | CreditSettled
+    | ClientBlocked
+    | ClientUnblocked
+    | CreditRejected
+    | ShardClosed
 )
 Result = (
     OrderAccepted | OrderRejected | OrderCanceled | OrderReplaced | OrderExpired | CancelRejected | ReplaceRejected
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
+    | ShardClosed
 )  # fmt: skip
-Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage
+Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

@@ -13,20 +13,22 @@ Rules:
 - A shard's incarnation changes where the log opens the next one. What was made and is not in the log there is sealed
   anew under it, by every replica alike; copies under the old one are refused from there on.
 - A replica that learns of a skip behind its place has to begin again, from a state of before the message.
+- A shard that is not in force says nothing; see `sharding`.
 - Every sequenced output of the shard is compared with the own one, live and in replay. Outputs of before the
   snapshot that a replica began with are known by the digest of the last of them.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from engines import snapshot as images
-from engines.machine import Machine
+from engines.machine import Machine, Sharded, Turning
 from engines.markers import Markers
-from engines.messages import ENCODER, OPERATIONS, STATES, Message
+from engines.messages import ENCODER, OPERATIONS, STATES, Message, Reshard
 from engines.past import NOTHING_SKIPPED, advance
 from engines.runs import operations_in, runs
+from engines.sharding import Sharding, closing_payload, named
 from engines.skips import Skips, overruled, without
 from engines.snapshot import Snapshot
 from engines.vouching import StateChain
@@ -37,7 +39,10 @@ OUTPUT_MESSAGES: Final = 512
 
 
 class Replica:
-    """One shard of a machine, `sender` is its name in the log; `skipped` are the skips that are known to be in it."""
+    """One shard of a machine, `sender` is its name in the log; `skipped` are the skips that are known to be in it.
+
+    `renewed` is set by an entry after which all of `waiting` is to be submitted, and nothing else.
+    """
 
     def __init__(self, machine: Machine, sender: str, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> None:
         self.machine = machine
@@ -58,10 +63,11 @@ class Replica:
         """What operators asked for in the entry that was applied last."""
         self.at_marker = False
         """Whether the end of the entry that was applied last is a marker."""
-        self.resealed = False
-        """Whether the entry that was applied last opened the next incarnation: `unconfirmed` are other batches now."""
+        self.renewed = False
+        """Whether the next incarnation was opened, or the shards of before were closed, in the entry of last."""
         self.overruled_by = 0
         """A message that was skipped and that this replica has taken: it has to begin again before that."""
+        self.sharding = Sharding(named(sender))
         self.markers = Markers(machine.name, sender)
         self.skips = Skips(sender)
         self.states = StateChain(sender)
@@ -80,6 +86,7 @@ class Replica:
         machine.restore(snapshot.state)
         replica = cls(machine, snapshot.shard, skipped)
         replica.skips = Skips(snapshot.shard, snapshot.skips)
+        replica.sharding = Sharding(replica.sharding.shard, snapshot.sharding)
         replica.position = snapshot.position
         replica.number = replica.confirmed = snapshot.outputs
         replica.digest = snapshot.outputs_digest
@@ -103,7 +110,7 @@ class Replica:
         for run in without(taken, self.skipped) if self.skipped else taken:
             events += advance(machine, entry.time_ns, run)
         self.events = events
-        made = self._seal(events, entry.first_sequence)
+        made = self._say(events, entry.first_sequence)
         self.position = entry.next_sequence - 1
         self._entry = entry
         self.at_marker = self.markers.passes(entry)
@@ -111,6 +118,11 @@ class Replica:
             void = bool(overruled(self.position, self.skipped))
             self.states.mark(self.markers.number, self.position, self.number, void=void)
         return made
+
+    @property
+    def waiting(self) -> Sequence[Batch]:
+        """Outputs that the log lacks and that may be submitted: none before the shards of before are closed."""
+        return () if self.sharding.holds else self.unconfirmed
 
     def hear(self, entry: Entry) -> None:
         """Take note of an entry that the machine does not take. Raises DivergedError."""
@@ -132,6 +144,7 @@ class Replica:
             outputs_digest=self.digest,
             markers=self.markers.state(),
             skips=self.skips.state(),
+            sharding=self.sharding.state(),
             state=self.machine.snapshot(),
         )
 
@@ -139,7 +152,7 @@ class Replica:
         """Take note of what is not the machine's: own outputs, own states, own incarnation, operations."""
         if self.operations:
             self.operations = []
-        self.resealed = False
+        self.renewed = False
         for batch in batches:
             if batch.channel == CONTROL:
                 if batch.sender == self.sender:
@@ -148,6 +161,8 @@ class Replica:
                 if batch.sender == self.sender:
                     self._compare(batch)
                     self.skips.outputs = batch.number
+                if self.sharding.closing and self.sharding.see(batch.sender, batch.payload):
+                    self.renewed = True
             elif batch.channel == STATES:
                 if batch.sender == self.states.sender:
                     self.states.see(batch, index)
@@ -155,8 +170,24 @@ class Replica:
                 operations = operations_in(batch)
                 self.operations += operations
                 self.skips.propose(batch, operations)
-                for operation in operations:
+                for sequence, operation in enumerate(operations, batch.first_sequence):
                     self.markers.hear(operation)
+                    if isinstance(operation, Reshard) and isinstance(self.machine, Sharded):
+                        self.sharding.hear(sequence, operation)
+
+    def _say(self, events: list[Message], cause: int) -> list[Batch]:
+        """What of the events is to be submitted: nothing of a shadow, nor before the shards of before are closed."""
+        sharding, silent = self.sharding, not self.machine.writes
+        if sharding.ends and isinstance(self.machine, Turning):
+            events = events + self.machine.turn()
+        made: list[Batch] = []
+        if sharding.speaks or silent:
+            made = self._seal(events, cause)
+            if sharding.ends and not silent:
+                made.append(self._seal_batch(closing_payload(sharding.ends), 1, cause))
+        held = sharding.holds
+        sharding.turn(silent=silent)
+        return [] if held else made
 
     def _seal(self, events: list[Message], cause: int) -> list[Batch]:
         if events and not self.machine.writes:
@@ -187,7 +218,7 @@ class Replica:
         """The shard's next incarnation begins here, behind the last output in the log."""
         begun = self.skips.open(opening)
         self.overruled_by = next((sequence for sequence in begun if sequence not in self.skipped), 0)
-        self.resealed = True
+        self.renewed = True
         self.states.reopen(self.skips.outputs)
         if not self.unconfirmed:
             return

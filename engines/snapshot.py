@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import zstandard
 
+from engines.sharding import ShardingState
 from engines.skips import SkipState
 from sequencer.errors import SnapshotError
 
@@ -47,6 +48,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     outputs_digest: bytes
     markers: MarkerState
     skips: SkipState
+    sharding: ShardingState
     state: bytes
 
 

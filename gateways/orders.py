@@ -58,6 +58,8 @@ class Orders:
     def __init__(self) -> None:
         self.pending: dict[int, Any] = {}
         self.live: dict[int, LiveOrder] = {}
+        self.mass_canceled: dict[int, dict[int, int]] = {}
+        """CancelAll -> shard -> how many it canceled, until all of them have told."""
         self._handlers: dict[type, Callable[[int, int, Any], e.Event | e.Trade | None]] = {
             m.CreditDecisions: _nothing,
             m.ClientRegistered: self._client_registered,
@@ -80,6 +82,7 @@ class Orders:
             m.InstrumentResumed: self._instrument_resumed,
             m.InstrumentRejected: self._instrument_rejected,
             m.BatchRejected: _batch_rejected,
+            m.ShardClosed: _nothing,
         }
 
     def apply(
@@ -157,7 +160,7 @@ class Orders:
     def _cancel_rejected(self, sequence: int, time_ns: int, message: m.CancelRejected) -> e.Event:
         command = self.pending.pop(message.by)
         return e.CancelRejected(
-            sequence, time_ns, command.client_id, command.number, 0, command.client_order_id,
+            sequence, time_ns, command.client_id, command.number, 0, getattr(command, "client_order_id", ""),
             command.instrument_id, 0, 0, 0, 0, message.reason,
         )  # fmt: skip
 
@@ -182,9 +185,19 @@ class Orders:
             order.side, message.price, message.quantity, leaves, 0, is_maker,
         )  # fmt: skip
 
-    def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event:
-        c = self.pending.pop(message.by)
-        return e.MassCanceled(sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, message.count)
+    def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event | None:
+        """One answer, when all shards that it was for have given theirs."""
+        by, count = message.by, message.count
+        if by not in self.pending:
+            return None  # it was answered when the number of shards changed
+        if message.shards > 1:
+            told = self.mass_canceled.setdefault(by, {})
+            told[message.shard] = count
+            if len(told) < message.shards:
+                return None
+            count = sum(self.mass_canceled.pop(by).values())
+        c = self.pending.pop(by)
+        return e.MassCanceled(sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, count)
 
     def _instrument_set(self, sequence: int, time_ns: int, message: m.InstrumentSet) -> e.Event:
         c = self.pending.pop(message.by)

@@ -13,6 +13,7 @@ Rules
   comes for something behind its front, or when its front has waited for PATIENCE_NS of sequenced time. It is
   back when the backlog is empty. Both ways give every instrument the same events.
 - What operators had skipped waits like the command that it stands for, and is refused in its turn.
+- Where its number of shards changes it spills too: what of an instrument has been handled then is the same in all.
 - Of several credit shards, each decides about its own clients; the line stops at the first order that its client's
   shard has not come to.
 - A decision covers positions, not runs: however runs are cut, the state and the events are the same.
@@ -40,6 +41,7 @@ from engines.messages import (
     RESULTS,
     BatchRejected,
     CreditDecisions,
+    MassCanceled,
     Message,
 )
 
@@ -117,6 +119,15 @@ class Matching:
             return []
         first, last = message.first_sequence, message.first_sequence + message.count - 1
         raise ValueError(f"a decision cannot be skipped: skip an order that it is about, of {first} to {last}")
+
+    def turn(self) -> list[Message]:
+        """Have each instrument wait only for its own orders; answer a CancelAll that waits with its sum so far."""
+        events: list[Message] = []
+        if self._line:
+            self._spill(events.append)
+        known = self._instruments
+        sums = [MassCanceled(by, count, known.shard, known.shards) for by, count in self._backlog.sweeps()]
+        return events + sums
 
     def snapshot(self) -> bytes:
         """The whole state as bytes: equal states give equal bytes."""

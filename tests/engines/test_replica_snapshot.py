@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from engines import snapshot as images
+from engines.sharding import ShardingState
 from engines.skips import Proposal, SkipState
 from engines.snapshot import MarkerState, Snapshot
 from sequencer.errors import SnapshotError
@@ -20,6 +21,7 @@ TAKEN = Snapshot(
     outputs_digest=b"o" * 32,
     markers=MarkerState(2, 70, 1, 1000, 2000),
     skips=SkipState(1, 3, [Proposal(60, 2, 3)]),
+    sharding=ShardingState(4, 50, ["matching.0", "matching.1"]),
     state=b"the state of a machine " * 20,
 )
 

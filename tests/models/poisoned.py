@@ -158,7 +158,7 @@ class Process:
     def submit(self, draw: random.Random) -> None:
         """Bring some of what the log lacks to it; once it is caught up, as a host does."""
         if self.index == len(self.sequencer.log.entries):
-            waiting = list(self.replica.unconfirmed)[: draw.randint(0, BATCHES_MAX)]
+            waiting = list(self.replica.waiting)[: draw.randint(0, BATCHES_MAX)]
             self.sequencer.take(waiting)
             if not self.halted:
                 self.sequencer.take(self.replica.states.due(self.replica.confirmed))

@@ -1,0 +1,94 @@
+"""Shards of every number on one log, each at its own pace, and an operator who changes how many are in force.
+
+gateway, operator --> log <--outputs, digests-- credit: 1 and 2 and 3 shards; matching: 1 and 2 and 4 shards
+                       +-- entries, each process at its own pace -->
+"""
+
+import random
+from functools import partial
+
+from engines import messages as m
+from engines.credit import Credit
+from engines.matching import Matching
+from engines.messages import COMMANDS, OPERATIONS
+from engines.sharding import Shard
+from tests.models.poisoned import Process, Sequencer
+
+COUNTS = {"credit": (1, 2, 3), "matching": (1, 2, 4)}
+MACHINES = {"credit": Credit, "matching": Matching}
+CLIENTS, INSTRUMENTS = 5, 6
+
+
+class Venue:
+    """One replica of each shard; `counts` are those in force."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.sequencer = Sequencer()
+        self.processes = [
+            Process(partial(MACHINES[machine], index, count), Shard(machine, index, count).sender, self.sequencer)
+            for machine, counts in COUNTS.items()
+            for count in counts
+            for index in range(count)
+        ]
+        self.turn = 0
+        opening: list[m.Message] = [m.RegisterClient(0, number, f"C{number}") for number in range(1, CLIENTS + 1)]
+        opening += [m.SetCredit(0, 9, number, "USD", 10**12, 0) for number in range(1, CLIENTS + 1)]
+        opening += [m.SetInstrument(0, 9, f"I{number}", "USD", 1, 0, 1, 0) for number in range(1, INSTRUMENTS + 1)]
+        self.sequencer.say("gateway.1", COMMANDS, opening)
+        self.settle()  # credit knows the instruments: what it refuses from here on depends on no timing
+
+    def run(self, steps: int) -> None:
+        """Draw so many steps."""
+        for _ in range(steps):
+            act = self.draw.random()
+            process = self.draw.choice(self.processes)
+            if act < 0.1:
+                self._trade()
+            elif act < 0.11:
+                self.sequencer.say("operator", OPERATIONS, [m.TakeSnapshot()])
+            elif act < 0.125:
+                machine = self.draw.choice(sorted(COUNTS))
+                asked = m.Reshard(machine, self.draw.choice(COUNTS[machine]))
+                self.sequencer.say("operator", OPERATIONS, [asked])
+            elif act < 0.14:
+                process.begin(self.draw)
+            elif act < 0.7:
+                for _again in range(self.draw.randint(1, 5)):
+                    process.step(self.draw)
+            else:
+                process.submit(self.draw)
+
+    def settle(self) -> None:
+        """Let everything come to its end. Raises AssertionError when it does not."""
+        for _ in range(400):
+            before = len(self.sequencer.log.entries)
+            for process in self.processes:
+                while process.index < len(self.sequencer.log.entries):
+                    process.step(self.draw)
+                for _again in range(30):
+                    process.submit(self.draw)
+            if before == len(self.sequencer.log.entries):
+                return
+        raise AssertionError("it does not settle")
+
+    def _trade(self) -> None:
+        commands = []
+        for _ in range(self.draw.randint(1, 8)):
+            self.turn += 1
+            commands.append(self._command(self.turn))
+        self.sequencer.say("gateway.1", COMMANDS, commands)
+
+    def _command(self, number: int) -> m.Message:
+        draw = self.draw
+        client, instrument = draw.randint(1, CLIENTS), draw.randint(1, INSTRUMENTS)
+        price, quantity = draw.randint(95, 105), draw.randint(1, 9)
+        earlier = f"o{draw.randint(max(0, number - 60), number)}"
+        kind = draw.random()
+        if kind < 0.65:
+            return m.NewOrder(client, number, instrument, f"o{number}", draw.randint(1, 2), price, quantity)
+        if kind < 0.8:
+            return m.CancelOrder(client, number, instrument, earlier)
+        if kind < 0.92:
+            return m.ReplaceOrder(client, number, instrument, earlier, price, quantity)
+        return m.CancelAll(0, number, draw.choice([0, client]), draw.choice([0, 0, instrument]))
