@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import forensics, machines, operating, proving, skipping
+from engines import forensics, machines, operating, proving, resharding, skipping
 from engines import lint as determinism
 from engines.credit import Credit
 from engines.host import run
@@ -23,7 +23,6 @@ from sequencer.log_tools import entries_of
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
 from sequencer.process import claim
 
-SHARD = 0
 PROOF_MESSAGES = 50_000
 
 snapshot_app = typer.Typer(
@@ -43,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
     app.add_typer(snapshot_app, name="snapshot")
+    app.command("reshard", epilog="Example: sequencer reshard matching 4")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     app.add_typer(poison_app, name="poison")
     app.command("trace", epilog="Example: sequencer trace 1234")(trace)
@@ -54,6 +54,7 @@ def register(app: typer.Typer) -> None:
 def attach(
     machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
     name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process. [MACHINE-PID]")] = "",
+    shard: Annotated[str, typer.Option(help="Shard I of N, as I/N; one that is not in force is silent.")] = "0/1",
     data: DataDir = DEFAULT_DATA,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Skip lint and proof of a class of your own.")] = False,
 ) -> None:
@@ -67,7 +68,7 @@ def attach(
         _check(machine, data)
     name = name or f"{machines.find(machine)().name}-{os.getpid()}"
     with claim(config.data_dir, name):
-        run(config, machine, name, SHARD, stop_signal())
+        run(config, machine, name, shard, stop_signal())
 
 
 def _check(machine: str, data: Path) -> None:
@@ -111,6 +112,22 @@ def detach(
     """Have a replica end, wherever it runs; `sequencer up` will not start it again."""
     config = Config.load(data)
     console.print(f"{name}: {operating.detach(config, name)}", highlight=False)
+
+
+def reshard(
+    machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
+    shards: Annotated[int, typer.Argument(min=1, help="How many it is to have.")],
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Cut a machine into so many shards, while the venue trades: no order is lost, and no event is another one.
+
+    Replicas of the new shards are started, where `sequencer up` runs, and follow silently; at one place of the log they
+    take over, when the old ones have said all that came before it. These end.
+    """
+    with console.status("resharding") as shown:
+        at, rows = resharding.reshard(Config.load(data), machine, shards, shown.update)
+    console.print(f"{machine} has {shards} shards from {at:,} on", highlight=False)
+    console.print(table("replicas", VERDICT_COLUMNS, rows))
 
 
 VERDICT_COLUMNS = ("name", "shard", "verdict", "position", "lag", "lag_ms", "rate", "why")
@@ -244,6 +261,9 @@ Sequence = Annotated[int, typer.Argument(min=1, help="The message's sequence num
 MachineName = Annotated[
     str, typer.Option("--machine", help="matching, credit, ...; by default, which is stopped there.")
 ]
+ShardSpec = Annotated[
+    str, typer.Option("--shard", help="Which shard of it, as I/N; by default, which is stopped there.")
+]
 
 
 POISON_COLUMNS = ("shard", "sequence", "command", "verdict", "message", "replicas", "why")
@@ -263,17 +283,22 @@ def poison_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABL
 
 @poison_app.command("show", epilog="Example: sequencer poison show 1234")
 def poison_show(
-    sequence: Sequence, machine: MachineName = "", data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE
+    sequence: Sequence,
+    machine: MachineName = "",
+    shard: ShardSpec = "",
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
 ) -> None:
     """Show a message, the digest of the state before it, and what the machine makes of it: events, or the traceback."""
     config = Config.load(data)
-    _show_outcome(_reproduced(config, machine, sequence, NO_END_S), output)
+    _show_outcome(_reproduced(config, machine, shard, sequence, NO_END_S), output)
 
 
 @poison_app.command("reproduce", epilog="Example: sequencer poison reproduce 1234 --machine matching --debug")
 def poison_reproduce(
     sequence: Sequence,
     machine: MachineName = "",
+    shard: ShardSpec = "",
     data: DataDir = DEFAULT_DATA,
     output: OutputFormat = Format.TABLE,
     seconds: Annotated[float, typer.Option(min=0.1, help="After how long it counts as endless.")] = NO_END_S,
@@ -282,9 +307,9 @@ def poison_reproduce(
     """Do one message again, from the snapshot before it and the log; exit with 1 if it raises or does not end."""
     config = Config.load(data)
     if debug:
-        forensics.debugged(config, machine or forensics.machine_of(config, sequence), sequence)
+        forensics.debugged(config, *forensics.stopped_at(config, sequence, machine, shard), sequence)
         return
-    outcome = _reproduced(config, machine, sequence, seconds)
+    outcome = _reproduced(config, machine, shard, sequence, seconds)
     _show_outcome(outcome, output)
     raise typer.Exit(1 if outcome.error or not outcome.ended else 0)
 
@@ -304,6 +329,7 @@ def poison_impact(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: Outp
 def poison_locate(
     sequence: Sequence,
     machine: MachineName = "",
+    shard: ShardSpec = "",
     data: DataDir = DEFAULT_DATA,
     output: OutputFormat = Format.TABLE,
     seconds: Annotated[float, typer.Option(min=0.1, help="After how long it counts as endless.")] = NO_END_S,
@@ -314,8 +340,8 @@ def poison_locate(
     """
     config = Config.load(data)
     with console.status(f"trying the entry of {sequence:,}"):
-        named = machine or forensics.machine_of(config, sequence)
-        outcome = forensics.located(config, named, sequence, seconds)
+        named, spec = forensics.stopped_at(config, sequence, machine, shard)
+        outcome = forensics.located(config, named, spec, sequence, seconds)
     if output is Format.JSON:
         print_json(outcome)
     elif outcome.failed:
@@ -331,7 +357,7 @@ def poison_skip(
     sequences: Annotated[list[int], typer.Argument(min=1, help="Sequence numbers: of one message, mostly.")],
     machine: Annotated[str, typer.Option(help="matching, credit, an installed one, or package.module:Class.")],
     reason: Annotated[str, typer.Option(help="Why; it stands in the log for ever.")],
-    shard: Annotated[int, typer.Option(min=0, help="Which shard of it.")] = SHARD,
+    shard: Annotated[str, typer.Option(help="Which shard of it, as I/N.")] = "0/1",
     data: DataDir = DEFAULT_DATA,
 ) -> None:
     """Have a stopped shard answer a command with a refusal, and go on: its replicas begin again before it.
@@ -372,9 +398,9 @@ def trace(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: OutputFormat
 STEP_COLUMNS = ("sequence", "after_us", "cause", "sender", "type", "fields")
 
 
-def _reproduced(config: Config, machine: str, sequence: int, seconds: float) -> Outcome:
+def _reproduced(config: Config, machine: str, shard: str, sequence: int, seconds: float) -> Outcome:
     with console.status(f"doing {sequence:,} again"):
-        return forensics.reproduced(config, machine or forensics.machine_of(config, sequence), sequence, seconds)
+        return forensics.reproduced(config, *forensics.stopped_at(config, sequence, machine, shard), sequence, seconds)
 
 
 def _show_outcome(outcome: Outcome, output: Format) -> None:
@@ -405,7 +431,7 @@ def credit(
 ) -> None:
     """Show a client's credit, from the log: limit = free + reserved + used, in each currency."""
     config = Config.load(data)
-    machine = machine_at(Credit(), entries_of(config), at, skipped(config, f"{Credit.name}.{SHARD}"))
+    machine = machine_at(Credit(), entries_of(config), at, skipped(config, Credit.name))
     ids = {name: client_id for client_id, name in machine.clients().items()}
     if client not in ids:
         raise ConfigError(f"there is no client {client!r}: the venue knows {', '.join(sorted(ids)[:20]) or 'nobody'}")

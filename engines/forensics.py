@@ -3,18 +3,19 @@
 verdicts --> poisoned          log + snapshot --> reproduced          log --> traced, affected
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from engines import messages as m
 from engines.machine import Machine
-from engines.machines import find
+from engines.machines import cut
 from engines.past import until
 from engines.reproducing import NO_END_S, Outcome, debug, locate, reproduce
 from engines.runs import runs
 from engines.seeding import seed
+from engines.sharding import Shard, named
 from engines.skips import skips_in
 from engines.tracing import Step, impact, trace
 from engines.verdicts import verdicts
@@ -56,30 +57,35 @@ def poisoned(config: Config) -> list[Row]:
     return [found[key] for key in sorted(found)]
 
 
-def reproduced(config: Config, machine: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
+def reproduced(config: Config, machine: str, shard: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
     """What a machine makes of one message, from the state before it. Raises IslandError where that cannot be had."""
-    state, first_index, skipped = _state_before(config, machine, sequence)
+    state, first_index, skipped = _state_before(config, machine, shard, sequence)
     return reproduce(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
 
 
-def located(config: Config, machine: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
+def located(config: Config, machine: str, shard: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
     """The first message of the entry of a sequence number that a machine cannot take. Raises IslandError as above."""
-    state, first_index, skipped = _state_before(config, machine, sequence)
+    state, first_index, skipped = _state_before(config, machine, shard, sequence)
     return locate(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
 
 
-def debugged(config: Config, machine: str, sequence: int) -> None:
+def debugged(config: Config, machine: str, shard: str, sequence: int) -> None:
     """The same under the debugger, in this process."""
-    state, first_index, skipped = _state_before(config, machine, sequence)
+    state, first_index, skipped = _state_before(config, machine, shard, sequence)
     debug(state, entries_of(config, first_index), sequence, skipped)
 
 
-def machine_of(config: Config, sequence: int) -> str:
-    """Which machine is stopped at a sequence number. Raises ConfigError where none is, or several are."""
-    stopped: set[str] = {row["machine"] for row in poisoned(config) if row["sequence"] == sequence}
-    if len(stopped) != 1:
+def stopped_at(config: Config, sequence: int, machine: str, spec: str) -> tuple[str, str]:
+    """The machine and the shard (`1/4`) that are meant: those stopped at a sequence number, where they are not told.
+
+    Raises ConfigError where no machine is stopped there, or several are.
+    """
+    stopped = [row for row in poisoned(config) if row["sequence"] == sequence and machine in ("", row["machine"])]
+    machines = {row["machine"] for row in stopped} or {machine} - {""}
+    if len(machines) != 1:
         raise ConfigError(f"no single machine is stopped at {sequence:,}: say which one with --machine")
-    return stopped.pop()
+    specs = {named(row["shard"]).spec for row in stopped}
+    return machines.pop(), spec or (specs.pop() if len(specs) == 1 else Shard("").spec)
 
 
 def traced(config: Config, sequence: int) -> list[Step]:
@@ -100,10 +106,10 @@ def _found(steps: list[Step], sequence: int) -> list[Step]:
     return steps
 
 
-def _state_before(config: Config, named: str, sequence: int) -> tuple[Machine, int, Mapping[int, int]]:
+def _state_before(config: Config, machine: str, spec: str, sequence: int) -> tuple[Machine, int, Mapping[int, int]]:
     """A machine in the latest state before a sequence number that is kept, the index to go on at, and the skips."""
-    make: Callable[[], Machine] = find(named)
-    shard = f"{make().name}.0"
+    make, cut_off = cut(machine, spec)
+    shard = cut_off.sender
     if not has_nodes_here(config):  # nobody serves snapshots: from the beginning of the files
         return make(), 1, skips_in(entries_of(config), shard)
     with context() as made:

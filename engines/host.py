@@ -24,7 +24,7 @@ import zmq
 from engines.hand import Hand
 from engines.locating import Locator
 from engines.machine import Machine
-from engines.machines import find
+from engines.machines import cut
 from engines.messages import OPERATIONS, DetachReplica, Message
 from engines.pace import Pace
 from engines.runs import operations_in
@@ -326,8 +326,12 @@ class Host:
             "switches": subscriber.switches,
             "incarnation": replica.skips.incarnation,
             "skipped": sorted(replica.skipped),
+            "shards": replica.sharding.count,
+            "speaks": replica.sharding.speaks and not replica.sharding.holds,
             **self._detail,
         }
+        if not replica.sharding.speaks:
+            told["why"] = f"silent: {replica.sharding.shard.machine} has {replica.sharding.count} shards"
         if taker.error:
             told["snapshot_error"] = taker.error
         if self._state in ("slow", "catching-up"):
@@ -335,16 +339,15 @@ class Host:
         return told
 
 
-def run(config: Config, machine: str, name: str, shard: int, stop: StopSignal) -> None:
-    """Be the replica `name` of a shard until asked to stop. Raises IslandError where it cannot go on."""
+def run(config: Config, machine: str, name: str, spec: str, stop: StopSignal) -> None:
+    """Be the replica `name` of a shard (`1/4`) until asked to stop. Raises IslandError where it cannot go on."""
     hold_memory()
-    make = find(machine)
-    kind = make().name
-    watcher = Watcher(config.sources, name, kind, f"{kind}.{shard}", machine)
+    make, shard = cut(machine, spec)
+    watcher = Watcher(config.sources, name, shard.machine, shard.sender, machine)
     context: Context = zmq.Context()
     try:
         while not stop.is_set:
-            _host(lambda: Host(config, make, name, f"{kind}.{shard}", stop, context, watcher.hand, machine))
+            _host(lambda: Host(config, make, name, shard.sender, stop, context, watcher.hand, machine))
     finally:
         context.destroy(linger=GOODBYE_MS)
         watcher.close()

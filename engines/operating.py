@@ -22,6 +22,7 @@ from engines.messages import (
     TakeSnapshot,
 )
 from engines.seeding import Context, candidates, fetch_vouched, restored
+from engines.sharding import named
 from sequencer import admin, deployment
 from sequencer.client import SnapshotClient, Source, Voice, kept_by_node
 from sequencer.config import Config
@@ -231,7 +232,8 @@ def _is_gone(config: Config, name: str) -> bool:
 def _problem_of(config: Config, stored: Any, source: Source, made: Context, say: Callable[[str], None]) -> str:
     try:
         snapshot, vouch = fetch_vouched(stored, source, config.sources, config.cluster, context=made, say=say)
-        make = machines.find(stored.shard.rpartition(".")[0])
+        shard = named(stored.shard)
+        make, _shard = machines.cut(shard.machine, shard.spec)
         again = restored(make, snapshot, vouch).machine.snapshot()
     except ConfigError:
         return ""  # a machine that is not installed here: the log vouches for its state, and that is all

@@ -171,7 +171,7 @@ _MODES: Final[dict[str, type[_Tried]]] = {"whole": _Tried, "restored": _Restored
 
 def _try(machine: str, data_dir: Path, mode: str, messages: int, last_index: int) -> _Told:
     make, config = find(machine), Config.load(data_dir)
-    tried = _MODES[mode](make, skipped(config, f"{make().name}.0"))
+    tried = _MODES[mode](make, skipped(config, make().name))
     told = _Told()
     sequence = position = 0
 

@@ -17,19 +17,20 @@ from typing import Any, Final
 
 import msgspec
 
-from engines.machines import find
+from engines.machines import cut
 from engines.messages import ENCODER, OPERATIONS, SkipMessage
 from engines.operating import OPERATOR
 from engines.runs import operations_in
 from engines.seeding import skips_behind
+from engines.sharding import named
 from engines.skips import skips_in
 from engines.trying import Attempt, Say, Trial, next_culprit, tried
 from engines.verdicts import verdicts
-from sequencer.client import Voice, position_of
+from sequencer.client import Voice
 from sequencer.config import Config
 from sequencer.envelope import CONTROL
 from sequencer.errors import ConfigError, IslandError
-from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.log_tools import entries_of
 from sequencer.sockets import context
 
 STOPPED: Final = ("halted", "stuck")
@@ -53,21 +54,23 @@ class Done(msgspec.Struct, frozen=True):
     replicas: list[str]
 
 
-def skipped(config: Config, shard: str) -> Mapping[int, int]:
-    """The skips of a shard that are in force: sequence number of the message -> where that was decided."""
-    if has_nodes_here(config) and not position_of(config.sources, shard).incarnation:
-        return {}
-    return skips_in(entries_of(config), shard)
+def skipped(config: Config, machine: str) -> Mapping[int, int]:
+    """The skips of all shards of a machine that are in force: sequence number -> where that was decided."""
+    in_force: dict[int, int] = {}
+    for shard in sorted({row["shard"] for row in history(config)}):
+        if named(shard).machine == machine:
+            in_force |= skips_in(entries_of(config), shard)
+    return in_force
 
 
-def skip(config: Config, machine: str, shard: int, sequences: list[int], reason: str, say: Say) -> Done:
+def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: str, say: Say) -> Done:
     """Have a stopped shard refuse messages.
 
     `say` is told how it goes. Raises ConfigError where nothing is stopped, IslandError where a skip would not help,
     was overtaken, or would make other outputs than the log holds.
     """
-    make = find(machine)
-    name = f"{make().name}.{shard}"
+    make, shard = cut(machine, spec)
+    name = shard.sender
     stopped_at, replicas = _stopped(config, name)
     attempt = Attempt(config, make, name, tuple(sequences), min(sequences))
     trial = tried(attempt, say)

@@ -15,7 +15,10 @@ from sequencer import admin
 from sequencer.config import Config
 
 Row = dict[str, Any]
-FIELDS: Final = ("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid")
+FIELDS: Final = (
+    *("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid"),
+    *("shards", "speaks"),
+)
 EVIDENCE: Final = (
     *("activity", "cpu_ms", "looks", "places", "stack"),
     *("error", "traceback", "poison", "command", "message", "state_before", "search_error"),

@@ -2,6 +2,7 @@
 
     create     every founder's directory is given its identity, and the file tells it
     enlist     one more node, after the pattern of those that are there
+    engage     a process that `sequencer up` starts from now on
     dismiss    a process that `sequencer up` no longer starts
     retire     a node that was removed stays in the file, since the log began with it, and is not started any more
 
@@ -43,6 +44,18 @@ def retire(data_dir: Path, name: str) -> Config:
     text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
     _rewrite(data_dir, text.replace(_name_line(name), _name_line(name) + _RETIRED))
     return Config.load(data_dir)
+
+
+def engage(data_dir: Path, name: str, command: list[str]) -> None:
+    """Put a process into `[processes]`, in place of one of that name. Raises ConfigError for what cannot be one."""
+    dismiss(data_dir, name)
+    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    words = ", ".join(f'"{word}"' for word in command)
+    line = f"{name}.command = [{words}]\n"
+    if re.search(r"(?m)^\[processes\]\n", text):
+        _rewrite(data_dir, re.sub(r"(?m)^\[processes\]\n", lambda found: found.group() + line, text, count=1))
+    else:
+        _rewrite(data_dir, text.rstrip("\n") + "\n\n[processes]\n" + line)
 
 
 def dismiss(data_dir: Path, name: str) -> None:
