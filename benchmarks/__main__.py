@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "replay": ["--dir"],
     "attach": ["--dir"],
     "one_process": [],
+    "shards": [],
     "venue": ["--dir"],
 }
 

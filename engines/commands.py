@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
     app.add_typer(snapshot_app, name="snapshot")
+    app.command("refuse-undecided", epilog="Example: sequencer refuse-undecided --shard 0/1 --reason 'ticket 18'")(
+        refuse_undecided
+    )
     app.command("reshard", epilog="Example: sequencer reshard matching 4")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     app.add_typer(poison_app, name="poison")
@@ -128,6 +131,19 @@ def reshard(
         at, rows = resharding.reshard(Config.load(data), machine, shards, shown.update)
     console.print(f"{machine} has {shards} shards from {at:,} on", highlight=False)
     console.print(table("replicas", VERDICT_COLUMNS, rows))
+
+
+def refuse_undecided(
+    reason: Annotated[str, typer.Option(help="Why; it stands in the log for ever.")],
+    shard: Annotated[str, typer.Option(help="Which shard of credit, as I/N.")] = "0/1",
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Refuse every order that a shard of credit which stays down has not decided: the instruments go on without it.
+
+    What it decides of these orders when it is back is void, and their credit is free again.
+    """
+    at = operating.refuse_undecided(Config.load(data), shard, reason)
+    console.print(f"what credit {shard} had not decided before {at:,} is refused", highlight=False)
 
 
 VERDICT_COLUMNS = ("name", "shard", "verdict", "position", "lag", "lag_ms", "rate", "why")
@@ -357,7 +373,7 @@ def poison_skip(
     sequences: Annotated[list[int], typer.Argument(min=1, help="Sequence numbers: of one message, mostly.")],
     machine: Annotated[str, typer.Option(help="matching, credit, an installed one, or package.module:Class.")],
     reason: Annotated[str, typer.Option(help="Why; it stands in the log for ever.")],
-    shard: Annotated[str, typer.Option(help="Which shard of it, as I/N.")] = "0/1",
+    shard: ShardSpec = "",
     data: DataDir = DEFAULT_DATA,
 ) -> None:
     """Have a stopped shard answer a command with a refusal, and go on: its replicas begin again before it.

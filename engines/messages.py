@@ -8,7 +8,7 @@ in ns since the epoch; money is an integer with a number of decimals beside it.
     COMMANDS   gateways    what clients and operators ask for
     DECISIONS  credit      which orders of a run of commands are refused; what happened to accounts
     RESULTS    matching    what happened to orders and instruments
-    OPERATIONS operators   what replicas are to do: snapshots, ...; machines do not see them
+    OPERATIONS operators   what replicas are to do: snapshots, ...; of these matching obeys RefuseUndecided
     STATES     replicas    the digest of a shard's state at a marker
 
 Every command begins with the client that issues it and that client's command number (1, 2, 3, ...).
@@ -88,6 +88,7 @@ class Reason(IntEnum):
     CREDIT_EXCEEDED = 41
     UNKNOWN_CLIENT = 42
     INVALID_AMOUNT = 43
+    UNDECIDED = 44
     INSTRUMENT_DIFFERS = 60
     INVALID_INSTRUMENT = 61
     UNDECODABLE = 80
@@ -495,6 +496,17 @@ class Reshard(Message, tag=94):
     shards: int
 
 
+class RefuseUndecided(Message, tag=95):
+    """Every order that shard `shard` of `shards` of credit has not decided before this counts as refused.
+
+    For when that shard stays down. What it decides of these later is void.
+    """
+
+    shard: int = 0
+    shards: int = 1
+    reason: str = ""
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
@@ -528,7 +540,7 @@ Result = (
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
     | ShardClosed
 )  # fmt: skip
-Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard
+Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

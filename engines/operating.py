@@ -17,12 +17,13 @@ from engines.messages import (
     STATES,
     DetachReplica,
     Message,
+    RefuseUndecided,
     ScheduleSnapshots,
     StateDigest,
     TakeSnapshot,
 )
 from engines.seeding import Context, candidates, fetch_vouched, restored
-from engines.sharding import named
+from engines.sharding import named, parsed
 from sequencer import admin, deployment
 from sequencer.client import SnapshotClient, Source, Voice, kept_by_node
 from sequencer.config import Config
@@ -93,6 +94,21 @@ def await_kept(config: Config, told: dict[str, StateDigest]) -> None:
 def schedule(config: Config, every_messages: int, every_s: float) -> int:
     """Have snapshots taken on this schedule from here on; return the sequence number of that."""
     return tell(config, ScheduleSnapshots(every_messages, int(every_s * 1_000_000_000)))
+
+
+def refuse_undecided(config: Config, spec: str, reason: str) -> int:
+    """Have what a credit shard (`1/4`) has not decided refused; return the sequence number of that.
+
+    Raises ConfigError where one of its replicas is live: it decides.
+    """
+    shard = parsed("credit", spec)
+    live = [
+        row["name"] for row in admin.status(config).replicas
+        if row.get("sender") == shard.sender and row["state"] in ("live", "slow", "catching-up", "attaching")
+    ]  # fmt: skip
+    if live:
+        raise ConfigError(f"{', '.join(live)} of {shard.sender} is up, or comes up: it decides what waits")
+    return tell(config, RefuseUndecided(shard.index, shard.count, reason))
 
 
 def snapshots(config: Config) -> list[Row]:

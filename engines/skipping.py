@@ -69,7 +69,7 @@ def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: 
     `say` is told how it goes. Raises ConfigError where nothing is stopped, IslandError where a skip would not help,
     was overtaken, or would make other outputs than the log holds.
     """
-    make, shard = cut(machine, spec)
+    make, shard = cut(machine, spec or _stopped_shard(config, machine))
     name = shard.sender
     stopped_at, replicas = _stopped(config, name)
     attempt = Attempt(config, make, name, tuple(sequences), min(sequences))
@@ -134,6 +134,16 @@ def await_again(config: Config, done: Done, say: Say) -> list[Row]:
             return rows
         say("; ".join(f"{row['name']} is {row['verdict']}" for row in rows))
         time.sleep(PAUSE_S)
+
+
+def _stopped_shard(config: Config, machine: str) -> str:
+    """The one shard of a machine that is stopped, as I/N. Raises ConfigError where several are."""
+    stopped = sorted(
+        {row["shard"] for row in verdicts(config) if row["machine"] == machine and row["verdict"] in STOPPED}
+    )
+    if len(stopped) > 1:
+        raise ConfigError(f"{', '.join(stopped)} are stopped: say which one with --shard I/N")
+    return named(stopped[0]).spec if stopped else "0/1"
 
 
 def _stopped(config: Config, shard: str) -> tuple[int, list[str]]:

@@ -113,6 +113,10 @@ class Backlog:
         for instrument_id in sorted(dict.fromkeys(touched)):
             self._drain(instrument_id, emit)
 
+    def undecided(self) -> list[tuple[int, int]]:
+        """Position and client of each order that credit has not decided."""
+        return [(sequence, client_id) for sequence, (_instrument_id, client_id) in self._undecided.items()]
+
     def sweeps(self) -> list[tuple[int, int]]:
         """Each CancelAll that waits in a queue, and how many it has canceled."""
         return [(by, self._sweeps[by].count) for by in sorted(self._sweeps)]

@@ -36,6 +36,11 @@ class Deciders:
         return True
 
     @property
+    def shards(self) -> int:
+        """How many there are, as far as is known."""
+        return len(self.ends)
+
+    @property
     def are_several(self) -> bool:
         """Whether credit has more than one shard."""
         return len(self.ends) > 1

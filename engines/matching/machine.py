@@ -17,6 +17,7 @@ Rules
 - Of several credit shards, each decides about its own clients; the line stops at the first order that its client's
   shard has not come to.
 - A decision covers positions, not runs: however runs are cut, the state and the events are the same.
+- RefuseUndecided is a decision of the shard that it names, about all that this one has not decided yet.
 - A batch of commands that cannot be read has no effect but one BatchRejected. One of decisions is our own
   bug and halts the machine.
 - No decodable message makes it raise, whatever its integers are.
@@ -33,16 +34,19 @@ from engines.matching.backlog import Backlog, BacklogState, Pending
 from engines.matching.book import Emit, Order
 from engines.matching.deciders import Deciders
 from engines.matching.instruments import Instruments, InstrumentState
-from engines.matching.skipped import Skipped, needs_decision
+from engines.matching.skipped import Skipped, client_of, needs_decision
 from engines.messages import (
     COMMANDS,
     DECISIONS,
     ENCODER,
+    OPERATIONS,
     RESULTS,
     BatchRejected,
     CreditDecisions,
     MassCanceled,
     Message,
+    Reason,
+    RefuseUndecided,
 )
 
 END_OF_LOG: Final = 1 << 63
@@ -82,7 +86,7 @@ class Matching:
 
     name: ClassVar[str] = "matching"
     shard_key: ClassVar[str] = "instrument_id"
-    reads: ClassVar[tuple[int, ...]] = (COMMANDS, DECISIONS)
+    reads: ClassVar[tuple[int, ...]] = (COMMANDS, DECISIONS, OPERATIONS)
     writes: ClassVar[int] = RESULTS
 
     def __init__(self, shard: int = 0, shards: int = 1) -> None:
@@ -98,13 +102,17 @@ class Matching:
         if channel == COMMANDS:
             self._take(time_ns, first_sequence, messages, events.append)
         else:
-            for message in messages:
+            for sequence, message in enumerate(messages, first_sequence):
                 if isinstance(message, CreditDecisions):
                     self._decide(message, events.append)
+                elif isinstance(message, RefuseUndecided):
+                    self._refuse(sequence, message, events.append)
         return events
 
     def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
         """Answer a batch of commands that could not be read; where there are several shards, the first does."""
+        if channel == OPERATIONS:
+            return []
         assert channel == COMMANDS, (
             f"decisions at {first_sequence} to {first_sequence + count} cannot be read: {reason}"
         )
@@ -197,7 +205,7 @@ class Matching:
         line = self._line
         if self._deciders.are_several:
             if line:
-                self._refused |= refused
+                self._refused = refused | self._refused  # what was refused before stays so
                 self._advance(0, self._refused, emit)
                 self._forget()
                 return
@@ -207,6 +215,27 @@ class Matching:
         elif line and line[0].sequences[0] < first <= line[-1].sequences[-1]:
             self._spill(emit)
         self._backlog.decide(first, end, refused, emit, self._deciders)
+
+    def _refuse(self, sequence: int, operation: RefuseUndecided, emit: Emit) -> None:
+        """Decide for a credit shard that is down: it refuses everything before `sequence` that it has not decided."""
+        shard, shards = operation.shard, operation.shards
+        if shards != self._deciders.shards or not 0 <= shard < shards:
+            return
+        waiting = [*self._line_undecided(), *self._backlog.undecided()]
+        refused = [(at, int(Reason.UNDECIDED)) for at, client_id in waiting if client_id % shards == shard]
+        if refused:
+            first = min(refused)[0]
+            offsets = sorted((at - first, reason) for at, reason in refused)
+            self._decide(CreditDecisions(first, sequence - first, offsets, shard, shards), emit)
+
+    def _line_undecided(self) -> Iterator[tuple[int, int]]:
+        """Position and client of each order in the line that is not decided."""
+        for run in self._line:
+            for sequence, command in zip(run.sequences, run.commands, strict=True):
+                if needs_decision(command):
+                    client_id = client_of(command)
+                    if not self._deciders.are_several or not self._deciders.has_decided(sequence, client_id):
+                        yield sequence, client_id
 
     def _advance(self, decided_until: int, refused: dict[int, int], emit: Emit) -> None:
         """Handle the line up to the first order that is not decided: all before `decided_until` are."""

@@ -10,54 +10,16 @@ from typing import Any
 import pytest
 
 from engines import messages as m
+from sequencer.config import Config
 from tests.models.poisoned_venue import poisoned_venue
 from tests.models.running import Running, Stream, complaint, until
+from tests.models.trader import Trader
 
 
 @pytest.fixture
 def venue(tmp_path: Path) -> Iterator[Running]:
     with poisoned_venue(tmp_path) as started:
         yield started
-
-
-class Trader:
-    """Two clients and two instruments, spoken for by one gateway; and what became of each order."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.submitter = stream.speak_as("gateway.x")
-        self.number = 0
-        opening: list[m.Message] = [m.RegisterClient(0, 1, "C1"), m.RegisterClient(0, 2, "C2")]
-        opening += [m.SetCredit(0, 2 + client, client, "USD", 10**9, 0) for client in (1, 2)]
-        opening += [m.SetInstrument(0, 4 + number, f"I{number}", "USD", 1, 0, 1, 0) for number in (1, 2)]
-        self.say(*opening)
-
-    def say(self, *commands: m.Message) -> int:
-        """Sequence commands as one batch; the position of the first."""
-        number = self.submitter.submit(m.COMMANDS, m.ENCODER.encode(list(commands)), len(commands))
-        self.stream.settle()
-        batches = self.stream.batches(m.COMMANDS)
-        return next(batch.first_sequence for batch in batches[::-1] if batch.number == number)
-
-    def order(self, name: str, price: int = 10, *, instrument: int = 1, client: int = 1, side: int = 1) -> m.NewOrder:
-        """An order of 5; those whose name says what they do are post-only."""
-        self.number += 1
-        return m.NewOrder(
-            client, self.number, instrument, name, side, price, 5, post_only=name.partition("-")[0] in ("raise", "loop")
-        )
-
-    def answer(self, order_id: int) -> m.Message:
-        """Wait for the answer to an order."""
-        return self.stream.follow(lambda: self.answers().get(order_id), f"{order_id} is answered")
-
-    def answers(self) -> dict[int, m.Message]:
-        """Every answer so far."""
-        return {
-            event.order_id: event
-            for batch in self.stream.batches(m.RESULTS)
-            for event in m.decode(m.RESULTS, batch.payload)
-            if isinstance(event, m.OrderAccepted | m.OrderRejected)
-        }
 
 
 @pytest.fixture
@@ -221,3 +183,26 @@ def test_a_snapshot_that_a_skip_has_overruled(venue: Running, trader: Trader):
         passed_over = venue.row(name)["passed_over"]
         assert any(f"it is of behind {at}, which was skipped later" in why for why in passed_over), passed_over
     assert set(venue.agreement()) == {"matching.0", "credit.0"}
+
+
+def test_one_shard_of_several(venue: Running, trader: Trader):
+    """The other shard goes on meanwhile; the skip is of the one that was stopped, and of no other."""
+    assert venue.run("reshard", "matching", "2", timeout_s=180).returncode == 0
+    venue.config = Config.load(venue.data_dir)
+    odd = trader.say(trader.order("a", instrument=1), trader.order("raise", instrument=1))
+    shard = until(lambda: stopped_shard(venue), "both replicas of a shard are stopped")
+    even = trader.say(trader.order("b", instrument=2))
+    assert trader.answer(even) == m.OrderAccepted(even)
+    assert shard == "matching.1of2"
+
+    skip(venue, "matching", odd + 1)
+    assert trader.answer(odd) == m.OrderAccepted(odd)
+    assert trader.answer(odd + 1) == m.OrderRejected(odd + 1, m.Reason.SKIPPED)
+    assert {"matching.0of2", "matching.1of2"} < {*venue.agreement()}
+    (told,) = venue.json("poison", "skipped")
+    assert told["shard"] == shard
+
+
+def stopped_shard(venue: Running) -> str:
+    rows = json.loads(venue.run("poison", "list", "-o", "json").stdout)
+    return next((row["shard"] for row in rows if len(row["replicas"].split()) == 2 and row["command"]), "")

@@ -11,6 +11,7 @@ from engines.matching.machine import PATIENCE_NS
 from engines.messages import (
     COMMANDS,
     DECISIONS,
+    OPERATIONS,
     CancelAll,
     CreditDecisions,
     MassCanceled,
@@ -19,6 +20,7 @@ from engines.messages import (
     OrderAccepted,
     OrderRejected,
     Reason,
+    RefuseUndecided,
     ReplaceOrder,
     SetInstrument,
 )
@@ -42,13 +44,31 @@ def decisions_on(run: list[Command], refused: dict[int, int], shards: int) -> li
 
 
 def scheduled(runs: list[list[Command]], refused: dict[int, int], shards: int, draw) -> list[Input]:
-    """The runs in order; each credit shard's decisions in order too, at its own pace."""
+    """The runs in order; each credit shard's decisions in order too, at its own pace.
+
+    Now and then an operator refuses what one of them has not decided: `refused` says so then.
+    """
     inputs: list[Input] = []
     waiting: list[deque[CreditDecisions]] = [deque() for _ in range(shards)]
+    settled: set[int] = set()
+    heard = shards == 1
 
     def decide(time_ns: int) -> None:
+        nonlocal heard
         speaking = draw(st.sampled_from([queue for queue in waiting if queue]))
         inputs.append((time_ns, 0, DECISIONS, [speaking.popleft()]))
+        heard = True
+
+    def refuse(shard: int, time_ns: int, sequence: int) -> None:
+        inputs.append((time_ns, sequence, OPERATIONS, [RefuseUndecided(shard, shards)]))
+        for run in runs:
+            for decision in waiting[shard]:
+                if decision.first_sequence == run[0][0]:
+                    for at, _time_ns, command in run:
+                        is_order = isinstance(command, NewOrder | ReplaceOrder)
+                        if is_order and command.client_id % shards == shard and at not in settled:
+                            refused[at] = int(Reason.UNDECIDED)
+                            settled.add(at)
 
     for run in runs:
         inputs.append(as_input(run))
@@ -56,6 +76,8 @@ def scheduled(runs: list[list[Command]], refused: dict[int, int], shards: int, d
             waiting[decision.shard].append(decision)
         while any(waiting) and draw(st.integers(0, 2)):
             decide(run[-1][1])
+        if heard and draw(st.integers(0, 5)) == 0:
+            refuse(draw(st.integers(0, shards - 1)), run[-1][1], run[-1][0] + 1)
     while any(waiting):
         decide(runs[-1][-1][1])
     return inputs
@@ -80,7 +102,7 @@ def merged(parts: list[list[Message]]) -> list[Message]:
 @settings(max_examples=250, deadline=None)
 @given(STREAMS, st.integers(1, 4), st.integers(1, 3), st.booleans(), st.data())
 def test_any_number_of_shards_equals_the_model(stream, shards, credits, is_slow, data):
-    """Decided late or soon, spilled or not, restored from a snapshot on the way or not."""
+    """Decided late or soon or by an operator, spilled or not, restored from a snapshot on the way or not."""
     factor = PATIENCE_NS if is_slow else 1
     stream = [(wait_ns * factor, command, is_refused) for wait_ns, command, is_refused in stream]
     commands, refused = laid_out(stream, lambda: data.draw(st.sampled_from([0, 0, 0, 2])))
