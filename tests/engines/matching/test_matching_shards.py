@@ -174,3 +174,53 @@ def test_what_stands_for_all_instruments_is_told_by_each_shard():
     answers = [machine.apply(0, 10, COMMANDS, [CancelAll(1, 1)]) for machine in machines]
 
     assert answers == [[MassCanceled(10, 0, 0, 2)], [MassCanceled(10, 0, 1, 2)]]
+
+
+def two_credit_shards(time_ns: int = 0) -> Matching:
+    """Orders 10 of client 2, and 11 and 12 of client 1, wait in a line; shard 1 has decided its own, and refused 12."""
+    machine = Matching()
+    machine.apply(0, 1, COMMANDS, [SetInstrument(0, 1, symbol, "USD", 1, 2, 1, 8) for symbol in "ST"])
+    orders: list[Message] = [NewOrder(2, 1, 1, "a", 1, 5, 5), NewOrder(1, 1, 1, "b", 1, 5, 5)]
+    machine.apply(time_ns, 10, COMMANDS, [*orders, NewOrder(1, 2, 2, "c", 1, 5, 5)])
+    refusal = [(2, int(Reason.CREDIT_EXCEEDED))]
+    assert machine.apply(time_ns, 13, DECISIONS, [CreditDecisions(10, 3, refusal, 1, 2)]) == []
+    return machine
+
+
+def test_what_was_decided_behind_the_front_counts_when_the_line_spills():
+    """The other instrument goes on at once, and the second order of the first when its front is decided."""
+    machine = two_credit_shards()
+
+    assert machine.apply(PATIENCE_NS + 1, 14, COMMANDS, [NewOrder(1, 3, 2, "d", 1, 5, 5)]) == [
+        OrderRejected(12, Reason.CREDIT_EXCEEDED)
+    ]
+    assert machine.apply(0, 15, DECISIONS, [CreditDecisions(10, 3, [], 0, 2)]) == [
+        OrderAccepted(10),
+        OrderAccepted(11),
+    ]
+
+
+def test_what_an_operator_has_refused_stays_refused():
+    """A later word of the shard that was down changes neither the outcome nor the reason."""
+    machine = two_credit_shards()
+    machine.apply(0, 20, COMMANDS, [NewOrder(3, 1, 1, "e", 1, 5, 5)])
+
+    assert machine.apply(0, 21, OPERATIONS, [RefuseUndecided(1, 2)]) == []
+    assert machine.apply(0, 22, DECISIONS, [CreditDecisions(20, 1, [(0, int(Reason.NO_CREDIT))], 1, 2)]) == []
+    assert machine.apply(0, 23, DECISIONS, [CreditDecisions(10, 3, [], 0, 2)]) == [
+        OrderAccepted(10),
+        OrderAccepted(11),
+        OrderRejected(12, Reason.CREDIT_EXCEEDED),
+        OrderRejected(20, Reason.UNDECIDED),
+    ]
+
+
+def test_who_is_not_down_is_not_refused():
+    """It is about the clients of one shard, and about shards of the number that there is."""
+    machine = two_credit_shards()
+    before = machine.snapshot()
+
+    assert machine.apply(0, 21, OPERATIONS, [RefuseUndecided(0, 1)]) == []
+    assert machine.apply(0, 22, OPERATIONS, [RefuseUndecided(1, 2)]) == []
+    assert machine.snapshot() == before
+    assert machine.apply(0, 23, OPERATIONS, [RefuseUndecided(0, 2)])[0] == OrderRejected(10, Reason.UNDECIDED)
