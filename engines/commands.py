@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import forensics, machines, operating, proving, resharding, skipping
+from engines import divergence, forensics, machines, operating, proving, resharding, skipping
 from engines import lint as determinism
 from engines.credit import Credit
 from engines.host import run
@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     app.command("refuse-undecided", epilog="Example: sequencer refuse-undecided --shard 0/1 --reason 'ticket 18'")(
         refuse_undecided
     )
+    app.command("explain-divergence", epilog="Example: sequencer explain-divergence matching-2")(explain_divergence)
     app.command("reshard", epilog="Example: sequencer reshard matching 4")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     app.add_typer(poison_app, name="poison")
@@ -131,6 +132,28 @@ def reshard(
         at, rows = resharding.reshard(Config.load(data), machine, shards, shown.update)
     console.print(f"{machine} has {shards} shards from {at:,} on", highlight=False)
     console.print(table("replicas", VERDICT_COLUMNS, rows))
+
+
+def explain_divergence(
+    name: Annotated[str, typer.Argument(help="The replica that has diverged, on this host.")],
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Show where a replica differed from the log: the first differing message, and what this program makes of it."""
+    with console.status("doing it again"):
+        found = divergence.explained(Config.load(data), name)
+    if output is Format.JSON:
+        print_json(found)
+        return
+    console.print(
+        f"{name}: output {found.output:,} of {found.shard}, at sequence {found.sequence:,}, of the entry at "
+        f"{found.cause:,}, differs in its message {found.difference:,}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(table("around it", ("message", "log", "replica", "differs"), found.rows))
+    console.print(f"the replica: {found.made_by}\nthis program: {found.here}", highlight=False, soft_wrap=True)
+    console.print(f"done again: {found.again}\n{found.advice}", highlight=False, soft_wrap=True)
 
 
 def refuse_undecided(

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 
 import zmq
 
+from engines.divergence import keep
 from engines.hand import Hand
 from engines.locating import Locator
 from engines.machine import Machine
@@ -68,6 +69,7 @@ class Host:
         hand: Hand | None = None,
         machine: str = "",
     ) -> None:
+        self._config = config
         self._name = name
         self._stop = stop
         self._state = "attaching"
@@ -161,12 +163,24 @@ class Host:
             raise
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
+            self._keep(error)
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._submitter.renew(self.replica.waiting)
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
             self._locator = self._search(index)
         if self._state in _STOPPED:
             self._listen(rest)
+
+    def _keep(self, error: DivergedError) -> None:
+        """Keep both versions for `explain-divergence`."""
+        machine = str(self._detail["machine"])
+        try:
+            kept = keep(self._config, self._name, machine, self.replica)
+        except OSError as problem:
+            self._detail["why"] = f"{error}; the two versions cannot be kept: {problem}"
+            return
+        if kept is not None:
+            self._detail["why"] = f"{error}; `sequencer explain-divergence {self._name}` tells more"
 
     def _apply(self, entry: Entry) -> None:
         replica, hand = self.replica, self._hand

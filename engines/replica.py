@@ -68,6 +68,8 @@ class Replica:
         self.overruled_by = 0
         """A message that was skipped and that this replica has taken: it has to begin again before that."""
         self.sharding = Sharding(named(sender))
+        self.contradiction: tuple[Batch, Batch | None] | None = None
+        """An output in the log that this replica did not make, and what it made instead."""
         self.markers = Markers(machine.name, sender)
         self.skips = Skips(sender)
         self.states = StateChain(sender)
@@ -233,6 +235,7 @@ class Replica:
             return
         own = self.unconfirmed.popleft() if self.unconfirmed else None
         if own is None or own.number != batch.number or own.digest != batch.digest:
+            self.contradiction = (batch, own)
             raise DivergedError(
                 f"output {batch.number} of {self.sender} at sequence {batch.first_sequence} is "
                 f"{batch.digest.hex()[:16]} in the log; this replica made "
