@@ -15,7 +15,9 @@ from engines.host import run
 from engines.past import machine_at
 from engines.reproducing import NO_END_S, Outcome
 from engines.skipping import skipped
+from engines.top import Top, clock
 from engines.verdicts import verdicts
+from sequencer import admin
 from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("attach", rich_help_panel="Processes", epilog="Example: sequencer attach matching --name matching-3")(
         attach
     )
+    app.command("top", epilog="Example: sequencer top")(top)
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
     app.add_typer(snapshot_app, name="snapshot")
@@ -196,6 +199,22 @@ def replicas(
     else:
         console.print(table("replicas", VERDICT_COLUMNS, rows))
     raise typer.Exit(0 if all(row["verdict"] == "live" for row in rows) else 1)
+
+
+def top(data: DataDir = DEFAULT_DATA) -> None:
+    """Show nodes, replicas, gateways, rates and the latest changes on the whole screen, until Ctrl-C.
+
+    Where the output is no terminal, one screen is printed.
+    """
+    config, seen = Config.load(data), Top()
+    if not console.is_terminal:
+        console.print(seen.see(admin.status(config), time.monotonic(), clock()))
+        return
+    stop = stop_signal()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while not stop.is_set:
+            live.update(seen.see(admin.status(config), time.monotonic(), clock()), refresh=True)
+            time.sleep(WATCH_S)
 
 
 # --- snapshots ----------------------------------------------------------------------------------

@@ -28,7 +28,11 @@ EVIDENCE: Final = (
 
 def verdicts(config: Config) -> list[Row]:
     """One row a replica: name, shard, verdict, FIELDS, in_hand, for_ms, why; and more of what it told."""
-    found = admin.status(config).replicas
+    return judged(admin.status(config).replicas)
+
+
+def judged(found: list[Row]) -> list[Row]:
+    """The same, of the replicas' rows of a status."""
     return [_judged(row, [other for other in found if other is not row]) for row in found]
 
 
