@@ -16,7 +16,7 @@ from engines.reproducing import NO_END_S, Outcome, debug, locate, reproduce
 from engines.runs import runs
 from engines.seeding import seed
 from engines.sharding import Shard, named
-from engines.skips import skips_in
+from engines.skips import Decided, skips_in
 from engines.tracing import Step, impact, trace
 from engines.verdicts import verdicts
 from sequencer.config import Config
@@ -106,7 +106,7 @@ def _found(steps: list[Step], sequence: int) -> list[Step]:
     return steps
 
 
-def _state_before(config: Config, machine: str, spec: str, sequence: int) -> tuple[Machine, int, Mapping[int, int]]:
+def _state_before(config: Config, machine: str, spec: str, sequence: int) -> tuple[Machine, int, Mapping[int, Decided]]:
     """A machine in the latest state before a sequence number that is kept, the index to go on at, and the skips."""
     make, cut_off = cut(machine, spec)
     shard = cut_off.sender

@@ -24,8 +24,8 @@ class InHand(msgspec.Struct, frozen=True):
     """Sequence numbers `first` to `last` are being applied since `since_ns` of the monotonic clock; 0: none are.
 
     `taken` counts entries, so that two looks can tell whether it is still the same. `position` is the last sequence
-    number that was applied before, `lag` how many more were known of then. `incarnation` is the shard's, up to which
-    the replica knows all skips.
+    number that was applied before, `lag` how many more were known of then. The replica knows what so many `openings` of
+    incarnations have decided.
     """
 
     taken: int
@@ -34,7 +34,7 @@ class InHand(msgspec.Struct, frozen=True):
     since_ns: int
     position: int
     lag: int
-    incarnation: int
+    openings: int
     closed: bool
 
 
@@ -67,9 +67,9 @@ class Hand:
         """How many messages are still to come, as far as is known."""
         _LAG.pack_into(self._page, _LAG_AT, lag)
 
-    def note_incarnation(self, incarnation: int) -> None:
-        """Up to which incarnation of its shard the replica knows what was skipped."""
-        _KNOWN.pack_into(self._page, _KNOWN_AT, incarnation)
+    def note_openings(self, openings: int) -> None:
+        """How many incarnations of its machine's shards were opened that the replica knows of."""
+        _KNOWN.pack_into(self._page, _KNOWN_AT, openings)
 
     def close(self) -> None:
         """The replica ends on purpose."""
@@ -79,5 +79,5 @@ class Hand:
         """What the page says. It may be written meanwhile: only what two looks agree on counts."""
         taken, first, last, since_ns, position = _PAGE.unpack_from(self._page)
         (lag,) = _LAG.unpack_from(self._page, _LAG_AT)
-        (incarnation,) = _KNOWN.unpack_from(self._page, _KNOWN_AT)
-        return InHand(taken, first, last, since_ns, position, lag, incarnation, bool(self._page[_CLOSED_AT]))
+        (openings,) = _KNOWN.unpack_from(self._page, _KNOWN_AT)
+        return InHand(taken, first, last, since_ns, position, lag, openings, bool(self._page[_CLOSED_AT]))

@@ -89,9 +89,9 @@ class Host:
             raise
         self._note(begun)
         self.replica = begun.replica
-        self._incarnation = begun.incarnation
-        """Of the shard; all skips up to there are known."""
-        self._hand.note_incarnation(begun.incarnation)
+        self._openings = begun.openings
+        """Of incarnations of the machine's shards; all skips that these have decided are known."""
+        self._hand.note_openings(begun.openings)
         self._taker = Taker(name, config.sources)
         self._subscriber = Subscriber(
             config.sources,
@@ -186,6 +186,8 @@ class Host:
         replica, hand = self.replica, self._hand
         hand.take(entry, replica.position)
         made = replica.apply(entry)
+        if replica.overruled_by:
+            raise _BeginAgainError(f"sequence {replica.overruled_by:,} was skipped")
         if replica.renewed:
             self._reopened()
         else:
@@ -201,10 +203,8 @@ class Host:
     def _reopened(self) -> None:
         """The shard's next incarnation was opened: say under it what the log lacks, or begin again."""
         replica = self.replica
-        if replica.overruled_by:
-            raise _BeginAgainError(f"sequence {replica.overruled_by:,} was skipped")
-        self._incarnation = max(self._incarnation, replica.skips.incarnation)
-        self._hand.note_incarnation(self._incarnation)
+        self._openings = max(self._openings, replica.skips.openings)
+        self._hand.note_openings(self._openings)
         self._submitter.renew(replica.waiting)
 
     def _breathe(self) -> None:
@@ -243,8 +243,8 @@ class Host:
         except DivergedError:
             self._submitter.renew(())  # others of its shard have gone on without it
             return
-        if replica.skips.incarnation > self._incarnation:
-            raise _BeginAgainError(f"incarnation {replica.skips.incarnation} was opened")
+        if replica.skips.openings > self._openings:
+            raise _BeginAgainError("an incarnation was opened")
         if replica.renewed:
             self._submitter.renew(replica.waiting)
         self._submitter.withdraw(replica.confirmed)

@@ -9,11 +9,11 @@ from typing import Final, TypeVar
 from engines.machine import Machine, Refusing
 from engines.messages import CreditDecisions, Message
 from engines.runs import Run, runs
-from engines.skips import without
+from engines.skips import Decided, without
 from sequencer.envelope import Entry
 
 M = TypeVar("M", bound=Machine)
-NOTHING_SKIPPED: Final[Mapping[int, int]] = {}
+NOTHING_SKIPPED: Final[Mapping[int, Decided]] = {}
 
 
 def advance(machine: Machine, time_ns: int, run: Run) -> list[Message]:
@@ -40,7 +40,7 @@ def until(entries: Iterable[Entry], last_sequence: int) -> Iterator[Entry]:
         yield entry
 
 
-def runs_until(machine: Machine, entry: Entry, last_sequence: int, skipped: Mapping[int, int]) -> Iterator[Run]:
+def runs_until(machine: Machine, entry: Entry, last_sequence: int, skipped: Mapping[int, Decided]) -> Iterator[Run]:
     """What a machine gets of an entry up to a sequence number. A batch that cannot be read is not cut."""
     for run in without(runs(entry.batches(), machine.reads), skipped):
         room = last_sequence + 1 - run.first_sequence
@@ -51,7 +51,7 @@ def runs_until(machine: Machine, entry: Entry, last_sequence: int, skipped: Mapp
 
 
 def machine_at(
-    machine: M, entries: Iterable[Entry], last_sequence: int, skipped: Mapping[int, int] = NOTHING_SKIPPED
+    machine: M, entries: Iterable[Entry], last_sequence: int, skipped: Mapping[int, Decided] = NOTHING_SKIPPED
 ) -> M:
     """The machine, after everything up to a sequence number (0: after all). `skipped` are the skips in the log."""
     for entry in until(entries, last_sequence):
@@ -60,7 +60,7 @@ def machine_at(
     return machine
 
 
-def one_by_one(machine: Machine, entry: Entry, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> Iterator[Run]:
+def one_by_one(machine: Machine, entry: Entry, skipped: Mapping[int, Decided] = NOTHING_SKIPPED) -> Iterator[Run]:
     """What a machine gets of an entry, cut into runs of a single message each: it means the same."""
     for run in without(runs(entry.batches(), machine.reads), skipped):
         if run.reason or run.skipped:
@@ -70,7 +70,7 @@ def one_by_one(machine: Machine, entry: Entry, skipped: Mapping[int, int] = NOTH
             yield run.part(run.first_sequence + offset, run.first_sequence + offset + 1)
 
 
-def piecemeal(machine: Machine, entry: Entry, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> Iterator[Run]:
+def piecemeal(machine: Machine, entry: Entry, skipped: Mapping[int, Decided] = NOTHING_SKIPPED) -> Iterator[Run]:
     """The same, with a decision about many orders cut into one about each: that means the same as well."""
     for run in one_by_one(machine, entry, skipped):
         decision = run.messages[0] if run.messages else None

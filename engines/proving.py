@@ -31,6 +31,7 @@ from engines.messages import ENCODER, Message
 from engines.past import advance, one_by_one
 from engines.replica import Replica
 from engines.skipping import skipped
+from engines.skips import Decided
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
@@ -133,7 +134,7 @@ def _states(whole: _Told, other: _Told, otherwise: str) -> str:
 class _Tried:
     """A machine that is run by runs, as a replica does; outputs that the log holds are compared."""
 
-    def __init__(self, make: Callable[[], Machine], skipped: Mapping[int, int]) -> None:
+    def __init__(self, make: Callable[[], Machine], skipped: Mapping[int, Decided]) -> None:
         self.make = make
         self.replica = Replica(make(), f"{make().name}.0", skipped)
 

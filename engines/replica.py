@@ -29,7 +29,7 @@ from engines.messages import ENCODER, OPERATIONS, STATES, Message, Reshard
 from engines.past import NOTHING_SKIPPED, advance
 from engines.runs import operations_in, runs
 from engines.sharding import Sharding, closing_payload, named
-from engines.skips import Skips, overruled, without
+from engines.skips import Decided, Skips, concerns, overruled, without
 from engines.snapshot import Snapshot
 from engines.vouching import StateChain
 from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry, encode_batch
@@ -44,7 +44,7 @@ class Replica:
     `renewed` is set by an entry after which all of `waiting` is to be submitted, and nothing else.
     """
 
-    def __init__(self, machine: Machine, sender: str, skipped: Mapping[int, int] = NOTHING_SKIPPED) -> None:
+    def __init__(self, machine: Machine, sender: str, skipped: Mapping[int, Decided] = NOTHING_SKIPPED) -> None:
         self.machine = machine
         self.sender = sender
         self.skipped = skipped
@@ -79,7 +79,7 @@ class Replica:
 
     @classmethod
     def resumed(
-        cls, machine: Machine, snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, int] = NOTHING_SKIPPED
+        cls, machine: Machine, snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, Decided] = NOTHING_SKIPPED
     ) -> "Replica":
         """The replica that made a snapshot; `vouch` is the batch of its digest in the log.
 
@@ -117,7 +117,7 @@ class Replica:
         self._entry = entry
         self.at_marker = self.markers.passes(entry)
         if self.at_marker:
-            void = bool(overruled(self.position, self.skipped))
+            void = bool(overruled(self.position, self.skipped, self.sender))
             self.states.mark(self.markers.number, self.position, self.number, void=void)
         return made
 
@@ -157,12 +157,11 @@ class Replica:
         self.renewed = False
         for batch in batches:
             if batch.channel == CONTROL:
-                if batch.sender == self.sender:
-                    self._reopen(batch)
+                self._open(batch)
             elif batch.channel == self.machine.writes:
+                self.skips.note(batch)
                 if batch.sender == self.sender:
                     self._compare(batch)
-                    self.skips.outputs = batch.number
                 if self.sharding.closing and self.sharding.see(batch.sender, batch.payload):
                     self.renewed = True
             elif batch.channel == STATES:
@@ -216,10 +215,18 @@ class Replica:
         self.unconfirmed.append(batch)
         return batch
 
-    def _reopen(self, opening: Batch) -> None:
-        """The shard's next incarnation begins here, behind the last output in the log."""
+    def _open(self, opening: Batch) -> None:
+        """A sender's next incarnation begins here."""
         begun = self.skips.open(opening)
-        self.overruled_by = next((sequence for sequence in begun if sequence not in self.skipped), 0)
+        if begun and concerns(opening.sender, self.sender):
+            self.overruled_by = next(
+                (sequence for sequence in begun if sequence not in self.skipped), self.overruled_by
+            )
+        if opening.sender == self.sender:
+            self._reseal()
+
+    def _reseal(self) -> None:
+        """The shard's own, behind its last output in the log."""
         self.renewed = True
         self.states.reopen(self.skips.outputs)
         if not self.unconfirmed:

@@ -26,6 +26,7 @@ from engines.machine import Machine
 from engines.messages import CreditDecisions, shown
 from engines.past import advance, machine_at, one_by_one, piecemeal
 from engines.runs import Run
+from engines.skips import Decided
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
 
@@ -60,7 +61,7 @@ class Outcome(msgspec.Struct):
 
 
 Tell = Callable[[Outcome], None]
-Skipped = Mapping[int, int]
+Skipped = Mapping[int, Decided]
 
 
 def reproduce(
@@ -149,7 +150,7 @@ def _before(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: 
 
 
 def _others(skipped: Skipped, sequence: int) -> Skipped:
-    return {other: opened for other, opened in skipped.items() if other != sequence}
+    return {other: decided for other, decided in skipped.items() if other != sequence}
 
 
 def _command(run: Run) -> int:

@@ -14,7 +14,7 @@ Rules:
 - Without any the log is read from its beginning: every node has all of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,7 +25,8 @@ from engines.machine import Machine
 from engines.messages import DECODERS, STATES, StateDigest
 from engines.past import NOTHING_SKIPPED
 from engines.replica import Replica
-from engines.skips import Skips, SkipState, overruled
+from engines.sharding import named
+from engines.skips import Decided, Skips, SkipState, overruled
 from engines.snapshot import Snapshot
 from sequencer.client import (
     Replay,
@@ -34,7 +35,7 @@ from sequencer.client import (
     Source,
     StoredSnapshot,
     kept_by_node,
-    position_of,
+    positions_of,
 )
 from sequencer.envelope import Batch
 from sequencer.errors import IslandError, SnapshotError, UnreachableError
@@ -49,14 +50,15 @@ Context = zmq.Context["zmq.Socket[bytes]"]
 class Seed(msgspec.Struct, frozen=True):
     """A replica to go on with: its next entry is `next_index`, and follows one whose digest is `previous`.
 
-    `passed_over` says of each snapshot that was not used why. All skips up to the shard's `incarnation` are known.
+    `passed_over` says of each snapshot that was not used why. All skips are known that were decided by so many
+    `openings` of incarnations of the machine's shards.
     """
 
     replica: Replica
     next_index: int
     previous: bytes | None
     passed_over: list[str]
-    incarnation: int
+    openings: int
 
 
 def seed(
@@ -75,49 +77,49 @@ def seed(
     """
     passed_over: list[str] = []
     kept = candidates(sources, shard, context=context, say=say)
-    incarnation = _incarnation(sources, shard, say)
+    openings = _openings(sources, shard, say)
     for stored, source in kept:
         if before and stored.position >= before:
             continue
         try:
             snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
             skipped = skips_behind(
-                snapshot.index, shard, snapshot.skips, incarnation, sources, context=context, say=say
+                snapshot.index, shard, snapshot.skips, openings, sources, context=context, say=say
             ).in_force
-            skip = overruled(snapshot.position, skipped)
+            skip = overruled(snapshot.position, skipped, shard)
             if skip:
                 raise SnapshotError(f"it is of behind {skip:,}, which was skipped later")
             replica = restored(make, snapshot, vouch, skipped)
         except IslandError as error:
             passed_over.append(f"snapshot {stored.number} on {source.name}: {error}")
             continue
-        return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over, incarnation)
-    skips = skips_behind(0, shard, SkipState(), incarnation, sources, context=context, say=say)
-    return Seed(Replica(make(), shard, skips.in_force), 1, None, passed_over, incarnation)
+        return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over, openings)
+    skips = skips_behind(0, shard, SkipState(), openings, sources, context=context, say=say)
+    return Seed(Replica(make(), shard, skips.in_force), 1, None, passed_over, openings)
 
 
 def skips_behind(
     index: int,
     shard: str,
     state: SkipState,
-    incarnation: int,
+    openings: int,
     sources: tuple[Source, ...],
     *,
     context: Context,
     say: Say,
 ) -> Skips:
-    """The skips of a shard behind entry `index`, where what was known of them is `state`, up to an incarnation.
+    """The skips behind entry `index`, where what was known of them is `state`, until so many incarnations are open.
 
     Reads nothing where no incarnation was opened since. Raises UnreachableError when the log cannot be read.
     """
     skips = Skips(shard, state)
-    while skips.incarnation < incarnation:
+    while skips.openings < openings:
         replay = Replay(sources, index + 1, context=context, patience_s=LOG_S)
         try:
             for entry in replay:
                 skips.read(entry)
                 index = entry.index
-                if skips.incarnation >= incarnation:
+                if skips.openings >= openings:
                     break
                 say(f"looking for skips in entry {index:,}")
         finally:
@@ -125,14 +127,20 @@ def skips_behind(
     return skips
 
 
-def _incarnation(sources: tuple[Source, ...], shard: str, say: Say) -> int:
-    """The shard's latest, as soon as a node tells it."""
+def _openings(sources: tuple[Source, ...], shard: str, say: Say) -> int:
+    """How many incarnations the machine's shards have opened, as soon as a node tells it."""
     while True:
-        say("asking for the shard's incarnation")
+        say("asking for the incarnations of the shards")
         try:
-            return position_of(sources, shard).incarnation
+            return openings_of(sources, shard)
         except UnreachableError:
             continue
+
+
+def openings_of(sources: Sequence[Source], shard: str) -> int:
+    """How many incarnations the shards of a shard's machine have opened. Raises UnreachableError."""
+    positions = positions_of(sources, f"{named(shard).machine}.")
+    return sum(at.incarnation for at in positions if not at.sender.endswith(".state"))
 
 
 def candidates(
@@ -199,7 +207,7 @@ def vouch_of(stored: StoredSnapshot, sources: tuple[Source, ...], *, context: Co
 
 
 def restored(
-    make: Callable[[], Machine], snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, int] = NOTHING_SKIPPED
+    make: Callable[[], Machine], snapshot: Snapshot, vouch: Batch, skipped: Mapping[int, Decided] = NOTHING_SKIPPED
 ) -> Replica:
     """The replica that made a snapshot. Raises SnapshotError where the machine cannot read it."""
     try:

@@ -18,12 +18,23 @@ from typing import Any, Final
 import msgspec
 
 from engines.machines import cut
-from engines.messages import ENCODER, OPERATIONS, SkipMessage
+from engines.messages import (
+    COMMANDS,
+    ENCODER,
+    OPERATIONS,
+    RESULTS,
+    CancelAll,
+    CancelOrder,
+    Message,
+    NewOrder,
+    ReplaceOrder,
+    SkipMessage,
+)
 from engines.operating import OPERATOR
-from engines.runs import operations_in
+from engines.runs import operations_in, runs
 from engines.seeding import skips_behind
-from engines.sharding import named
-from engines.skips import skips_in
+from engines.sharding import Shard, named
+from engines.skips import Decided, Skips, skips_in
 from engines.trying import Attempt, Say, Trial, next_culprit, tried
 from engines.verdicts import verdicts
 from sequencer.client import Voice
@@ -54,13 +65,9 @@ class Done(msgspec.Struct, frozen=True):
     replicas: list[str]
 
 
-def skipped(config: Config, machine: str) -> Mapping[int, int]:
-    """The skips of all shards of a machine that are in force: sequence number -> where that was decided."""
-    in_force: dict[int, int] = {}
-    for shard in sorted({row["shard"] for row in history(config)}):
-        if named(shard).machine == machine:
-            in_force |= skips_in(entries_of(config), shard)
-    return in_force
+def skipped(config: Config, machine: str) -> Mapping[int, Decided]:
+    """The skips of all shards of a machine that are in force, by sequence number."""
+    return skips_in(entries_of(config), Shard(machine).sender)
 
 
 def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: str, say: Say) -> Done:
@@ -72,6 +79,8 @@ def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: 
     make, shard = cut(machine, spec or _stopped_shard(config, machine))
     name = shard.sender
     stopped_at, replicas = _stopped(config, name)
+    if shard.count > 1:
+        _check_key(config, shard, sequences)
     attempt = Attempt(config, make, name, tuple(sequences), min(sequences))
     trial = tried(attempt, say)
     if trial.diverged:
@@ -84,6 +93,28 @@ def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: 
             "again, or it is these processes that cannot: detach them and attach others"
         )
     return Done(decided(config, name, sequences, reason, trial, say), trial.error, stopped_at, replicas)
+
+
+def _check_key(config: Config, shard: Shard, sequences: list[int]) -> None:
+    """Raise ConfigError for what is not one shard's alone: the others have taken it, and ids or sums would differ."""
+    for sequence in sequences:
+        message = _message_at(config, sequence)
+        is_order = isinstance(message, NewOrder | ReplaceOrder | CancelOrder)
+        if not is_order and not (isinstance(message, CancelAll) and message.instrument_id):
+            raise ConfigError(
+                f"{sequence:,} is {type(message).__name__}, which more shards than {shard.sender} take: only commands about "
+                "one order or one instrument can be skipped by one shard of several. Deploy a fix instead"
+            )
+
+
+def _message_at(config: Config, sequence: int) -> Message | None:
+    for entry in entries_of(config):
+        if entry.next_sequence > sequence:
+            for run in runs(entry.batches(), (COMMANDS, RESULTS)):
+                if run.first_sequence <= sequence < run.first_sequence + len(run.messages):
+                    return run.messages[sequence - run.first_sequence]
+            break
+    return None
 
 
 def _no_help(attempt: Attempt, trial: Trial) -> str:
@@ -101,22 +132,26 @@ def _listed(sequences: Sequence[int]) -> str:
 
 def decided(config: Config, shard: str, sequences: list[int], reason: str, trial: Trial, say: Say) -> int:
     """Sequence skips that were tried; return where they come into force. Raises IslandError where they are void."""
-    incarnation = trial.skips.incarnation + 1
+    known = Skips(shard, trial.skips)
+    incarnation = known.incarnation + 1
     say("sequencing the skip")
     with Voice(config, OPERATOR) as voice:
-        asked = [SkipMessage(shard, sequence, incarnation, trial.skips.outputs, reason) for sequence in sequences]
+        asked = [SkipMessage(shard, sequence, incarnation, known.outputs, reason) for sequence in sequences]
         voice.say(OPERATIONS, ENCODER.encode(asked), len(asked))
     say(f"opening incarnation {incarnation} of {shard}")
     with Voice(config, shard) as voice:
         voice.open()
+    skips = known
     with context() as made:
-        skips = skips_behind(trial.index, shard, trial.skips, incarnation, config.sources, context=made, say=say)
+        while skips.incarnation < incarnation:  # others may be opened at the same time
+            openings = skips.openings + 1
+            skips = skips_behind(trial.index, shard, trial.skips, openings, config.sources, context=made, say=say)
     if not set(sequences) <= skips.in_force.keys():
         raise IslandError(
-            f"the skip is void: output {skips.outputs} of {shard} was sequenced, {trial.skips.outputs} was "
+            f"the skip is void: output {skips.outputs} of {shard} was sequenced, {known.outputs} was "
             "the last before. Nothing is changed: has a replica passed the message (`sequencer replicas`)? Else, again"
         )
-    return skips.in_force[sequences[0]]
+    return skips.in_force[sequences[0]].opened
 
 
 def await_again(config: Config, done: Done, say: Say) -> list[Row]:

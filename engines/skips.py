@@ -12,6 +12,8 @@ Rules:
 - A skip in force at X of the message at N is obeyed at N, by every replica and in every replay: who begins before N
   has to know all skips that are in the log.
 - A state of N or behind it, and before X, is not that of the shard any more.
+- Where a machine has several shards, each obeys the skips of all: a shadow has to refuse what the shard in force has
+  refused, and for one that is in force too the message is not its own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,88 +22,127 @@ import msgspec
 
 from engines.messages import OPERATIONS, Message, SkipMessage
 from engines.runs import Run, operations_in
+from engines.sharding import named
 from sequencer.envelope import CONTROL, Batch, Entry
+
+_STATES = ".state"
 
 
 class Proposal(msgspec.Struct, array_like=True, frozen=True):
     """A skip that was sequenced and is not decided yet."""
 
+    shard: str
     sequence: int
     incarnation: int
     outputs: int
 
 
 class SkipState(msgspec.Struct, array_like=True, frozen=True):
-    """What later decisions depend on: the shard's incarnation, its last output in the log, what is proposed."""
+    """What later decisions depend on: (shard, incarnation, last output in the log) by name, and what is proposed."""
 
-    incarnation: int = 0
-    outputs: int = 0
+    shards: list[tuple[str, int, int]] = []
     proposals: list[Proposal] = []
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """A skip that is in force: it was decided at `opened`, where the incarnation of `shard` was opened."""
+
+    opened: int
+    shard: str
+
+
 class Skips:
-    """The skips of one shard, as far as the log was heard."""
+    """The skips of all shards of a machine, as far as the log was heard by `shard`."""
 
     def __init__(self, shard: str, state: SkipState | None = None) -> None:
         state = state or SkipState()
         self.shard = shard
-        self.incarnation = state.incarnation
-        self.outputs = state.outputs
-        """The number of the shard's last output in the log."""
-        self.in_force: dict[int, int] = {}
-        """Sequence number of the skipped message -> of the opening from which on that counts."""
+        self.in_force: dict[int, Decided] = {}
+        """By the sequence number of the skipped message."""
+        self._of_machine = f"{named(shard).machine}."
+        self._incarnations = {name: incarnation for name, incarnation, _outputs in state.shards}
+        self._outputs = {name: outputs for name, _incarnation, outputs in state.shards}
         self._proposals = list(state.proposals)
+
+    @property
+    def incarnation(self) -> int:
+        """The shard's own."""
+        return self._incarnations.get(self.shard, 0)
+
+    @property
+    def outputs(self) -> int:
+        """The number of the shard's own last output in the log."""
+        return self._outputs.get(self.shard, 0)
+
+    @property
+    def openings(self) -> int:
+        """How many incarnations were opened, of all shards of the machine."""
+        return sum(self._incarnations.values())
 
     def state(self) -> SkipState:
         """What to go on with; `in_force` is not in it."""
-        return SkipState(self.incarnation, self.outputs, list(self._proposals))
+        names = sorted({*self._incarnations, *self._outputs})
+        shards = [(name, self._incarnations.get(name, 0), self._outputs.get(name, 0)) for name in names]
+        return SkipState(shards, list(self._proposals))
 
     def read(self, entry: Entry) -> None:
         """Hear all of an entry."""
         for batch in entry.batches():
             if batch.channel == OPERATIONS:
                 self.propose(batch, operations_in(batch))
-            elif batch.sender == self.shard:
-                if batch.channel == CONTROL:
-                    self.open(batch)
-                else:
-                    self.outputs = batch.number
+            elif batch.channel == CONTROL:
+                self.open(batch)
+            else:
+                self.note(batch)
+
+    def note(self, batch: Batch) -> None:
+        """Hear a batch that may be an output of the machine."""
+        if batch.sender.startswith(self._of_machine) and not batch.sender.endswith(_STATES):
+            self._outputs[batch.sender] = batch.number
 
     def propose(self, batch: Batch, operations: Iterable[Message]) -> None:
         """Hear what operators ask for."""
-        for operation in operations:
-            if (
-                isinstance(operation, SkipMessage)
-                and operation.shard == self.shard
-                and 0 < operation.sequence < batch.first_sequence
-            ):
-                self._proposals.append(Proposal(operation.sequence, operation.incarnation, operation.outputs))
+        for one in operations:
+            is_ours = isinstance(one, SkipMessage) and one.shard.startswith(self._of_machine)
+            if is_ours and 0 < one.sequence < batch.first_sequence:  # type: ignore[attr-defined]
+                self._proposals.append(Proposal(one.shard, one.sequence, one.incarnation, one.outputs))  # type: ignore[attr-defined]
 
     def open(self, batch: Batch) -> list[int]:
-        """Hear that an incarnation was opened; return what is skipped from here on."""
-        self.incarnation = batch.incarnation
-        wanted = (batch.incarnation, self.outputs)
-        begun = [one.sequence for one in self._proposals if (one.incarnation, one.outputs) == wanted]
+        """Hear that a sender's incarnation was opened; return what is skipped from here on."""
+        sender = batch.sender
+        if not sender.startswith(self._of_machine) or sender.endswith(_STATES):
+            return []
+        self._incarnations[sender] = batch.incarnation
+        wanted = (sender, batch.incarnation, self._outputs.get(sender, 0))
+        begun = [one.sequence for one in self._proposals if (one.shard, one.incarnation, one.outputs) == wanted]
         for sequence in begun:
-            self.in_force.setdefault(sequence, batch.first_sequence)
-        self._proposals = [one for one in self._proposals if one.incarnation > batch.incarnation]
+            self.in_force.setdefault(sequence, Decided(batch.first_sequence, sender))
+        self._proposals = [one for one in self._proposals if one.shard != sender or one.incarnation > batch.incarnation]
         return begun
 
 
-def skips_in(entries: Iterable[Entry], shard: str) -> dict[int, int]:
-    """The skips of a shard that are in force in a log, from its beginning: as `Skips.in_force`."""
+def skips_in(entries: Iterable[Entry], shard: str) -> dict[int, Decided]:
+    """The skips of a shard's machine that are in force in a log, from its beginning: as `Skips.in_force`."""
     skips = Skips(shard)
     for entry in entries:
         skips.read(entry)
     return skips.in_force
 
 
-def overruled(position: int, in_force: Mapping[int, int]) -> int:
+def overruled(position: int, in_force: Mapping[int, Decided], shard: str) -> int:
     """The skipped message because of which the state behind `position` is not the shard's any more, or 0."""
-    return next((sequence for sequence, opened in in_force.items() if sequence <= position < opened), 0)
+    for sequence, decided in in_force.items():
+        if sequence <= position < decided.opened and concerns(decided.shard, shard):
+            return sequence
+    return 0
 
 
-def without(runs: Iterable[Run], in_force: Mapping[int, int]) -> Iterator[Run]:
+def concerns(skipping: str, shard: str) -> bool:
+    """Whether what one shard skips may be a part of another's state: the same, or one of another number of shards."""
+    return skipping == shard or named(skipping).count != named(shard).count
+
+
+def without(runs: Iterable[Run], in_force: Mapping[int, object]) -> Iterator[Run]:
     """The same runs, in which each skipped message is a run of its own, marked as `skipped`."""
     for run in runs:
         first, end = run.first_sequence, run.first_sequence + run.count

@@ -24,7 +24,7 @@ from engines.machine import Machine
 from engines.replica import Replica
 from engines.reproducing import NO_END_S, Outcome, locate
 from engines.seeding import seed
-from engines.skips import SkipState
+from engines.skips import Decided, SkipState
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.envelope import Entry
@@ -75,7 +75,7 @@ class Attempt:
             context=made,
             say=lambda _doing: None,
         )
-        begun.replica.skipped = {**begun.replica.skipped, **dict.fromkeys(self.refused, _NEVER)}
+        begun.replica.skipped = {**begun.replica.skipped, **dict.fromkeys(self.refused, Decided(_NEVER, self.shard))}
         return begun.replica, Replay(config.sources, begun.next_index, last_index, context=made, patience_s=LOG_S)
 
 

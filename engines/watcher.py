@@ -9,8 +9,8 @@ Rules:
 - The same entry in hand for STUCK_MS makes a replica stuck. How is told by evidence: it uses the processor (computing),
   does not (waiting), or is stopped by a signal; with the stack of the code that it is in, taken from outside, also when
   that is C. In how many places it was found, of how many looks, helps to tell a loop from a long computation.
-- A replica that is stuck while its shard's incarnation is a newer one than it knows is in a message that may have been
-  skipped, and cannot hear of that: it is killed, to begin again.
+- A replica that is stuck while an incarnation of its machine's shards was opened that it does not know of is in a
+  message that may have been skipped, and cannot hear of that: it is killed, to begin again.
 - When the replica is gone without having said so, it is told as dead at once, and the watcher ends.
 """
 
@@ -28,7 +28,8 @@ import zmq
 
 from engines.forking import close_others
 from engines.hand import Hand, InHand
-from sequencer.client import GOODBYE_MS, Reporter, Source, position_of
+from engines.seeding import openings_of
+from sequencer.client import GOODBYE_MS, Reporter, Source
 from sequencer.errors import UnreachableError
 
 LOOK_MS: Final = 250
@@ -156,7 +157,7 @@ class _Watch:
 
     def _is_overruled(self, seen: InHand) -> bool:
         try:
-            return position_of(self._sources, self._fixed["sender"]).incarnation > seen.incarnation
+            return openings_of(self._sources, self._fixed["sender"]) > seen.openings
         except UnreachableError:
             return False
 

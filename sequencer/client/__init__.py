@@ -4,11 +4,11 @@ Submitter --batches--> node            Subscriber <--entries-- publisher
                                            |  ^
 Reporter --reports--> nodes                +--+ gaps from a replayer
 
-Replay reads history; SnapshotClient brings and fetches what replicas begin with; Voice says one thing; position_of asks
-how far a sender is; stop_signal, tune and hold_memory help to write a process's loop.
+Replay reads history; SnapshotClient brings and fetches what replicas begin with; Voice says one thing; positions_of
+asks how far senders are; stop_signal, tune and hold_memory help to write a process's loop.
 """
 
-from sequencer.client.position import position_of
+from sequencer.client.position import positions_of
 from sequencer.client.replay import Replay
 from sequencer.client.reporter import GOODBYE_MS, Reporter
 from sequencer.client.saying import Voice
@@ -36,7 +36,7 @@ __all__ = [
     "bind",
     "hold_memory",
     "kept_by_node",
-    "position_of",
+    "positions_of",
     "stop_signal",
     "tune",
 ]

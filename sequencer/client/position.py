@@ -1,17 +1,22 @@
-"""How far a sender is in the log, as the nodes tell it."""
+"""How far senders are in the log, as the nodes tell it."""
 
 from collections.abc import Sequence
 
 from sequencer.asking import ask
 from sequencer.config import Source
 from sequencer.errors import UnreachableError
-from sequencer.protocol import AskPosition, PositionOf
+from sequencer.protocol import AskStatus, NodeStatus, PositionOf
 
 
-def position_of(sources: Sequence[Source], sender: str) -> PositionOf:
-    """The sender's last committed position that any node knows of. Raises UnreachableError where none answers."""
-    answers = ask(sources, AskPosition(sender)).values()
-    told = [answer for answer in answers if isinstance(answer, PositionOf)]
+def positions_of(sources: Sequence[Source], prefix: str) -> list[PositionOf]:
+    """The last committed positions of all senders whose names begin so, of the node that is furthest; by name.
+
+    Raises UnreachableError where none answers.
+    """
+    told = [answer for answer in ask(sources, AskStatus()).values() if isinstance(answer, NodeStatus)]
     if not told:
         raise UnreachableError("no node answers: is the venue running? `sequencer status` tells")
-    return max(told, key=lambda at: (at.incarnation, at.number))
+    furthest = max(told, key=lambda answer: int(answer.node["commit_index"]))
+    return [
+        PositionOf(name, at[0], at[1], b"") for name, at in sorted(furthest.sessions.items()) if name.startswith(prefix)
+    ]

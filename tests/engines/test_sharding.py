@@ -6,9 +6,10 @@ from engines import messages as m
 from engines import snapshot as images
 from engines.replica import Replica
 from engines.sharding import Shard, Sharding, ShardingState, named, parsed
+from engines.skips import skips_in
 from gateways.orders import Orders, runs
 from sequencer.errors import ConfigError
-from tests.models.poisoned import vouched
+from tests.models.poisoned import counts, vouched
 from tests.models.resharded import Venue
 from tests.models.venue import by_instrument, expected_events
 
@@ -71,6 +72,34 @@ def test_every_command_has_one_answer(seed: int):
 
     assert orders.pending == {}
     assert orders.mass_canceled == {}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_one_shard_was_told_to_skip_every_later_one_skips(seed: int):
+    """Poison in between: shards of any number, that come later or were there as shadows, obey the same skips."""
+    venue = Venue(seed, poison_share=0.01)
+    venue.run(1500)
+    venue.settle()
+    entries = venue.sequencer.log.entries
+    for process in venue.processes:
+        skipped = skips_in(entries, process.shard)
+        again = Replica(process.make(), process.shard, skipped)
+        for entry in entries:
+            again.apply(entry)
+        state = images.encode(again.snapshot())
+        assert images.encode(process.replica.snapshot()) == state
+        for snapshot, vouch in vouched(entries, process.shard, process.images)[::5]:
+            if counts(snapshot, skipped):
+                replica = Replica.resumed(process.make(), snapshot, vouch, skipped)
+                for entry in entries[snapshot.index :]:
+                    replica.apply(entry)
+                assert images.encode(replica.snapshot()) == state
+    commands = messages_of(entries, m.COMMANDS)
+    skips = dict.fromkeys(skips_in(entries, "matching.0"), int(m.Reason.SKIPPED))
+    events = [event for _at, _time, event in messages_of(entries, m.RESULTS) if not isinstance(event, m.ShardClosed)]
+    expected = expected_events(commands, skips)
+
+    assert without_sums(by_instrument(commands, events)) == without_sums(by_instrument(commands, expected))
 
 
 def test_the_number_of_shards_does_change():

@@ -13,9 +13,9 @@ from engines.matching import Matching
 from engines.past import advance
 from engines.replica import Replica
 from engines.runs import Run
-from engines.skips import Skips, SkipState, overruled, skips_in, without
+from engines.skips import Decided, Skips, skips_in, without
 from sequencer.envelope import CONTROL, encode_batch
-from tests.models.poisoned import PoisonedCredit, PoisonedMatching, Sequencer, World, vouched
+from tests.models.poisoned import PoisonedCredit, PoisonedMatching, Sequencer, World, counts, vouched
 
 SEEDS = range(10)
 KINDS = {
@@ -50,7 +50,7 @@ def test_every_replay_obeys_it(seed: int, kind: str):
         assert images.encode(process.replica.snapshot()) == state
         assert not again.unconfirmed
         for snapshot, vouch in vouched(entries, process.shard, process.images):
-            if overruled(snapshot.position, skipped):
+            if not counts(snapshot, skipped):
                 continue
             replica = Replica.resumed(process.make(), snapshot, vouch, skipped)
             for entry in entries[snapshot.index :]:
@@ -115,7 +115,7 @@ def opening(incarnation: int = 1):
 
 def skips_after(*acts) -> Skips:
     """What is known after a log of outputs, openings and proposals that begins at sequence 10."""
-    skips = Skips("matching.0", SkipState(0, 0, []))
+    skips = Skips("matching.0")
     for place, act in enumerate(acts, 10):
         batch = act if not isinstance(act, m.SkipMessage) else encode_batch("operator", m.OPERATIONS, 1, b"", count=1)
         batch.first_sequence = place
@@ -124,7 +124,7 @@ def skips_after(*acts) -> Skips:
         elif batch.channel == CONTROL:
             skips.open(batch)
         else:
-            skips.outputs = batch.number
+            skips.note(batch)
     return skips
 
 
@@ -155,7 +155,7 @@ def skips_after(*acts) -> Skips:
 )
 def test_it_is_decided_where_the_incarnation_is_opened(acts, in_force):
     """In force if the last output in the log is the one that it names; void if not."""
-    assert skips_after(*acts).in_force == in_force
+    assert {sequence: one.opened for sequence, one in skips_after(*acts).in_force.items()} == in_force
 
 
 def test_an_output_that_comes_too_late_is_refused():
@@ -174,7 +174,7 @@ def test_an_output_that_comes_too_late_is_refused():
 
 
 def refused(machine, message, channel=m.COMMANDS, sequence=10):
-    (run,) = without([Run(sequence, channel, [message], 1)], {sequence: 99})
+    (run,) = without([Run(sequence, channel, [message], 1)], {sequence: Decided(99, "any.0")})
     return advance(machine, 1, run)
 
 
@@ -249,7 +249,7 @@ class _Reader:
 def test_one_that_only_reads_is_not_told_of_it():
     """It needs no `skip`; one that writes does, since something has to answer."""
     reader = _Reader()
-    for run in without([Run(10, m.COMMANDS, [m.Tick()] * 5, 5)], {12: 99, 14: 99}):
+    for run in without([Run(10, m.COMMANDS, [m.Tick()] * 5, 5)], dict.fromkeys((12, 14), Decided(99, "reader.0"))):
         advance(reader, 1, run)
     assert reader.seen == [10, 11, 13]
 

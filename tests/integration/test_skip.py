@@ -195,12 +195,18 @@ def test_one_shard_of_several(venue: Running, trader: Trader):
     assert trader.answer(even) == m.OrderAccepted(even)
     assert shard == "matching.1of2"
 
+    swept = trader.say(m.CancelAll(0, 77, 1, 0))
+    assert "more shards than matching.1of2 take" in complaint(skip(venue, "matching", swept, code=2), 2)
     skip(venue, "matching", odd + 1)
     assert trader.answer(odd) == m.OrderAccepted(odd)
     assert trader.answer(odd + 1) == m.OrderRejected(odd + 1, m.Reason.SKIPPED)
     assert {"matching.0of2", "matching.1of2"} < {*venue.agreement()}
     (told,) = venue.json("poison", "skipped")
     assert told["shard"] == shard
+
+    assert venue.run("reshard", "matching", "1", timeout_s=180).returncode == 0  # which obeys it as well
+    venue.config = Config.load(venue.data_dir)
+    assert "matching.0" in venue.agreement()
 
 
 def stopped_shard(venue: Running) -> str:

@@ -10,6 +10,7 @@ ever: `settle` lets all come to an end.
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from engines import messages as m
 from engines import snapshot as images
@@ -20,14 +21,15 @@ from engines.matching.backlog import Backlog
 from engines.matching.instruments import Instruments
 from engines.messages import COMMANDS, ENCODER, OPERATIONS, StateDigest
 from engines.replica import Replica
-from engines.skips import Skips, overruled, skips_in
+from engines.sharding import named
+from engines.skips import Decided, Skips, overruled, skips_in
 from sequencer.envelope import CONTROL, Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
 from sequencer.sessions import Sessions, Verdict
 from tests.models.shards import Log
 
 POISON = "poison"
-SOUND = {"matching.0": Matching, "credit.0": Credit}
+SOUND = {"matching": Matching, "credit": Credit}
 BATCHES_MAX = 6
 NEVER = 1 << 62
 
@@ -46,9 +48,9 @@ class _Instruments(Instruments):
 class PoisonedMatching(Matching):
     """Cannot enter an order that is called POISON; post-only ones, which are not handled on the short way."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._instruments = _Instruments()
+    def __init__(self, shard: int = 0, shards: int = 1) -> None:
+        super().__init__(shard, shards)
+        self._instruments = _Instruments(shard, shards)
         self._backlog = Backlog(self._instruments)
 
 
@@ -111,9 +113,9 @@ class Process:
         self.lives += 1
         self.halted = False
         entries = self.sequencer.log.entries
-        skipped = skips_in(entries, self.shard)
-        self.incarnation = state_of(entries, self.shard).incarnation
-        kept = [one for one in vouched(entries, self.shard, self.images) if not overruled(one[0].position, skipped)]
+        skips = skips_of(entries, self.shard)
+        skipped, self.openings = skips.in_force, skips.openings
+        kept = [one for one in vouched(entries, self.shard, self.images) if counts(one[0], skipped)]
         if draw is not None and kept and draw.random() < 0.7:
             snapshot, vouch = draw.choice(kept)
             self.replica = Replica.resumed(self.make(), snapshot, vouch, skipped)
@@ -145,7 +147,7 @@ class Process:
             self.replica.hear(entry)
         except DivergedError:
             self.replica.unconfirmed.clear()
-        if self.replica.skips.incarnation > self.incarnation:
+        if self.replica.skips.openings > self.openings:
             self.begin(draw)
 
     def _tell(self) -> None:
@@ -162,6 +164,11 @@ class Process:
             self.sequencer.take(waiting)
             if not self.halted:
                 self.sequencer.take(self.replica.states.due(self.replica.confirmed))
+
+
+def counts(snapshot, skipped) -> bool:
+    """Whether a replica may begin with a snapshot: no skip has overruled it."""
+    return not overruled(snapshot.position, skipped, snapshot.shard)
 
 
 def vouched(entries, shard, kept):
@@ -233,15 +240,16 @@ class World:
             self.sequencer.open(self.asked)
             self.asked = ""
             return
-        halted = [process for process in self.processes if process.halted]
+        halted = [process for process in self.processes if process.halted and process.replica.sharding.speaks]
         if halted:
             process = self.draw.choice(halted)
             found = culprits(process)
             if found is None:
-                process.make = SOUND[process.shard]
+                shard = named(process.shard)
+                process.make = partial(SOUND[shard.machine], shard.index, shard.count)
                 process.begin(self.draw)
                 return
-            state = state_of(self.sequencer.log.entries, process.shard)
+            state = skips_of(self.sequencer.log.entries, process.shard)
             asked: list[m.Message] = [
                 m.SkipMessage(process.shard, at, state.incarnation + 1, state.outputs, "it is poison") for at in found
             ]
@@ -271,12 +279,12 @@ class World:
         return m.ReplaceOrder(client, number, instrument, earlier, price, quantity)
 
 
-def state_of(entries, shard):
+def skips_of(entries, shard) -> Skips:
     """What is known of a shard's skips at the end of a log."""
     skips = Skips(shard)
     for entry in entries:
         skips.read(entry)
-    return skips.state()
+    return skips
 
 
 def culprits(process: Process) -> list[int] | None:
@@ -304,4 +312,4 @@ def culprits(process: Process) -> list[int] | None:
         if replica.position > stopped:
             return found
         found.append(at)
-        skipped = {**skipped, at: NEVER}
+        skipped = {**skipped, at: Decided(NEVER, process.shard)}

@@ -43,9 +43,9 @@ Instruments._enter, Credit.apply = poisoned_enter, poisoned_apply
 
 
 @contextmanager
-def poisoned_venue(directory: Path) -> Iterator[Running]:
-    """One node, two replicas of each engine, the gateways: all started by `sequencer up`."""
-    config = make(directory / "v")
+def poisoned_venue(directory: Path, nodes: int = 1) -> Iterator[Running]:
+    """Two replicas of each engine, the gateways: all started by `sequencer up`."""
+    config = make(directory / "v", nodes)
     (directory / "sitecustomize.py").write_text(DEFECTS)
     with Running(config, PYTHONPATH=str(directory)).start() as started:
         yield started

@@ -12,7 +12,7 @@ from engines.credit import Credit
 from engines.matching import Matching
 from engines.messages import COMMANDS, OPERATIONS
 from engines.sharding import Shard
-from tests.models.poisoned import Process, Sequencer
+from tests.models.poisoned import POISON, PoisonedMatching, Process, Sequencer, World
 
 COUNTS = {"credit": (1, 2, 3), "matching": (1, 2, 4)}
 MACHINES = {"credit": Credit, "matching": Matching}
@@ -20,13 +20,16 @@ CLIENTS, INSTRUMENTS = 5, 6
 
 
 class Venue:
-    """One replica of each shard; `counts` are those in force."""
+    """One replica of each shard. With a `poison_share` matching cannot take so many of the orders."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, poison_share: float = 0.0) -> None:
         self.draw = random.Random(seed)
         self.sequencer = Sequencer()
+        self.asked = ""
+        self._poison_share = poison_share
+        machines = {**MACHINES, "matching": PoisonedMatching}
         self.processes = [
-            Process(partial(MACHINES[machine], index, count), Shard(machine, index, count).sender, self.sequencer)
+            Process(partial(machines[machine], index, count), Shard(machine, index, count).sender, self.sequencer)
             for machine, counts in COUNTS.items()
             for count in counts
             for index in range(count)
@@ -53,6 +56,8 @@ class Venue:
                 self.sequencer.say("operator", OPERATIONS, [asked])
             elif act < 0.14:
                 process.begin(self.draw)
+            elif act < 0.16 and self._poison_share:
+                self.operate()
             elif act < 0.7:
                 for _again in range(self.draw.randint(1, 5)):
                     process.step(self.draw)
@@ -69,8 +74,12 @@ class Venue:
                 for _again in range(30):
                     process.submit(self.draw)
             if before == len(self.sequencer.log.entries):
-                return
+                if not self.asked and not any(process.halted for process in self.processes):
+                    return
+                self.operate()
         raise AssertionError("it does not settle")
+
+    operate = World.operate
 
     def _trade(self) -> None:
         commands = []
@@ -84,6 +93,8 @@ class Venue:
         client, instrument = draw.randint(1, CLIENTS), draw.randint(1, INSTRUMENTS)
         price, quantity = draw.randint(95, 105), draw.randint(1, 9)
         earlier = f"o{draw.randint(max(0, number - 60), number)}"
+        if draw.random() < self._poison_share:
+            return m.NewOrder(client, number, instrument, POISON, 1, 80, quantity, post_only=True)
         kind = draw.random()
         if kind < 0.65:
             return m.NewOrder(client, number, instrument, f"o{number}", draw.randint(1, 2), price, quantity)
