@@ -102,8 +102,8 @@ def _check_key(config: Config, shard: Shard, sequences: list[int]) -> None:
         is_order = isinstance(message, NewOrder | ReplaceOrder | CancelOrder)
         if not is_order and not (isinstance(message, CancelAll) and message.instrument_id):
             raise ConfigError(
-                f"{sequence:,} is {type(message).__name__}, which more shards than {shard.sender} take: only commands about "
-                "one order or one instrument can be skipped by one shard of several. Deploy a fix instead"
+                f"{sequence:,} is {type(message).__name__}, which more shards than {shard.sender} take: only commands "
+                "about one order or one instrument can be skipped by one shard of several. Deploy a fix instead"
             )
 
 

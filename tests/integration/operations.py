@@ -1,4 +1,4 @@
-"""The session of docs/operations.md: every command that operators have for replicas, on a venue whose engines have defects.
+"""The session of docs/operations.md: the commands that operators have, on a venue whose engines have defects.
 
     python -m tests.integration.operations > docs/operations.md      writes it anew
 
@@ -11,15 +11,18 @@ import re
 import shlex
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.models.poisoned_venue import poisoned_venue
-from tests.models.running import Running, until
+from tests.models.running import Running, sequencer, until
 
+ROOT = Path(__file__).parents[2]
 ENV = {"COLUMNS": "118"}
 LINES_MAX = 14
+PROSE_CHARS = 118
 SHOWN_BEFORE = 4
 
 OPENING = [
@@ -55,11 +58,12 @@ class Session:
     def say(self, *paragraphs: str) -> None:
         """Prose, or a heading."""
         for paragraph in paragraphs:
-            self.text += [paragraph, ""]
+            self.text += [paragraph if paragraph[0] in "# " else textwrap.fill(paragraph, PROSE_CHARS), ""]
 
     def run(self, words: str, *, code: int = 0, shown: int = LINES_MAX) -> str:
         """Run a command and show what it prints, of long outputs beginning and end; its exit code must be `code`."""
-        done = self.venue.run(*shlex.split(words), env=self._env, timeout_s=180)
+        run = sequencer if words.startswith("lint") else self.venue.run
+        done = run(*shlex.split(words), env=self._env, timeout_s=180)
         assert done.returncode == code, (words, done)
         lines = [line.rstrip() for line in (done.stdout + done.stderr).splitlines()]
         lines = [self._placeless(line) for line in lines if line]
@@ -67,7 +71,7 @@ class Session:
             lines = [*lines[:SHOWN_BEFORE], "...", *lines[len(lines) - shown + SHOWN_BEFORE + 1 :]]
         self.text += [f"    $ sequencer {words}", *(f"    {line}" for line in lines)]
         if code:
-            self.text += [f"    $ echo $?  # {code}"]
+            self.text += [f"    (exit code {code})"]
         self.text += [""]
         return done.stdout
 
@@ -100,7 +104,7 @@ class Session:
         return int(until(found, "the order is in the log"))
 
     def _placeless(self, line: str) -> str:
-        return line.replace(str(self.venue.data_dir.parent), "DIR")
+        return line.replace(str(self.venue.data_dir.parent), "DIR").replace(f"{ROOT}/", "")
 
 
 def written(venue: Running) -> str:
@@ -116,8 +120,10 @@ def written(venue: Running) -> str:
 def _looking(session: Session) -> None:
     session.say(
         "# Operating the island",
-        "A session on a venue of three nodes, written by a script and compared by a test: what a command prints stands "
-        "below it. Each takes `--data DIR`, and most `-o json`. The engines of this venue have defects, put in on purpose: "
+        "A session on a venue of three nodes, written by a script and compared by a test: what a command prints "
+        "stands "
+        "below it. Each takes `--data DIR`, and most `-o json`. The engines of this venue have defects, put in on "
+        "purpose: "
         "matching cannot take an order that is called `raise`, and never comes to an end with one called `loop`.",
         "## Is it well?",
     )
@@ -130,7 +136,8 @@ def _looking(session: Session) -> None:
 def _replicas(session: Session) -> None:
     session.say(
         "## Replicas come and go",
-        "A replica is one more process, on any host that reaches the nodes. It begins with a snapshot that the log vouches "
+        "A replica is one more process, on any host that reaches the nodes. It begins with a snapshot that the log "
+        "vouches "
         "for, and goes live while the venue trades. Here in the background; Ctrl-C ends it as well.",
         "    $ sequencer attach matching --name matching-3 &",
     )
@@ -143,7 +150,8 @@ def _replicas(session: Session) -> None:
 def _snapshots(session: Session) -> None:
     session.say(
         "## Snapshots and digests",
-        "Nothing stands still for a snapshot. Each shard tells the digest of its state at one place of the log; the nodes "
+        "Nothing stands still for a snapshot. Each shard tells the digest of its state at one place of the log; the "
+        "nodes "
         "keep the last three.",
     )
     session.run("snapshot take")
@@ -160,7 +168,8 @@ def _history(session: Session) -> None:
     session.say(
         "## What happened to an order", "Its whole way through the log, and everything as it was at any place of it:"
     )
-    at = session.trade(*TRADE)
+    at = session.trade(TRADE[0])
+    session.trade(TRADE[1])
     session.run(f"trace {at}")
     session.run(f"book ETH-USD --at {at}")
     session.run(f"credit ANN --at {at}")
@@ -170,7 +179,8 @@ def _history(session: Session) -> None:
 def _poison(session: Session) -> None:
     session.say(
         "## A poison message",
-        "An order comes that matching cannot take. Its replicas halt before anything of it is seen, find which message it "
+        "An order comes that matching cannot take. Its replicas halt before anything of it is seen, find which "
+        "message it "
         "was, and which command was in hand; health says so. Credit, gateways and market data go on.",
     )
     at = session.trade(order("raise", "ETH-USD"), waits=False)
@@ -181,7 +191,8 @@ def _poison(session: Session) -> None:
     session.run(f"poison reproduce {halted} --machine matching", code=1, shown=8)
     session.run(f"poison impact {at}")
     session.say(
-        "Either a fix is deployed, or the command is skipped: answered with a refusal at its place in the log, by every "
+        "Either a fix is deployed, or the command is skipped: answered with a refusal at its place in the log, by "
+        "every "
         "replica and in every replay. It is tried on a copy first."
     )
     session.run(f'poison skip {at} --machine matching --reason "ticket 17"')
@@ -196,7 +207,8 @@ def _poison(session: Session) -> None:
     session.run(f"poison locate {stuck} --machine matching --seconds 2", code=1, shown=6)
     session.run(f'poison skip {at} --machine matching --reason "ticket 18"')
     session.say(
-        "A replica that makes other outputs than the log holds is `diverged`; `sequencer explain-divergence NAME`, on its "
+        "A replica that makes other outputs than the log holds is `diverged`; `sequencer explain-divergence NAME`, "
+        "on its "
         "host, shows the first message that differs, and tells whether the process or its version is the matter."
     )
 
@@ -204,12 +216,14 @@ def _poison(session: Session) -> None:
 def _shards(session: Session) -> None:
     session.say(
         "## More shards",
-        "Shadows of the new shards are started, follow in silence, and take over at one place of the log. On several hosts "
+        "Shadows of the new shards are started, follow in silence, and take over at one place of the log. On "
+        "several hosts "
         "they are attached by hand first: `sequencer attach matching --shard 0/2`.",
     )
     session.run("reshard matching 2")
     session.say(
-        "A credit shard that stays down holds up the instruments that its clients' orders wait in, and nothing else. What "
+        "A credit shard that stays down holds up the instruments that its clients' orders wait in, and nothing "
+        "else. What "
         "it has not decided can be refused for it; not while it is up:"
     )
     session.run('refuse-undecided --shard 0/1 --reason "ticket 19"', code=2)
