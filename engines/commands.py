@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
         refuse_undecided
     )
     app.command("explain-divergence", epilog="Example: sequencer explain-divergence matching-2")(explain_divergence)
+    app.command("activate", epilog="Example: sequencer activate matching 2")(activate)
     app.command("reshard", epilog="Example: sequencer reshard matching 4")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     app.add_typer(poison_app, name="poison")
@@ -93,6 +94,7 @@ def _check(machine: str, data: Path) -> None:
 def prove(
     machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
     data: DataDir = DEFAULT_DATA,
+    against: Annotated[Path | None, typer.Option(help="The data directory whose log it is tried on. [--data]")] = None,
     messages: Annotated[int, typer.Option(min=0, help="Only so many messages; 0: all of the log.")] = 0,
     output: OutputFormat = Format.TABLE,
 ) -> None:
@@ -102,7 +104,7 @@ def prove(
     two PYTHONHASHSEEDs. A new version of a machine is tried like this before it is let in.
     """
     with console.status("replaying the log"):
-        proof = proving.prove(data, machine, messages)
+        proof = proving.prove(against or data, machine, messages)
     if output is Format.JSON:
         print_json(proof)
     else:
@@ -135,6 +137,21 @@ def reshard(
         at, rows = resharding.reshard(Config.load(data), machine, shards, shown.update)
     console.print(f"{machine} has {shards} shards from {at:,} on", highlight=False)
     console.print(table("replicas", VERDICT_COLUMNS, rows))
+
+
+def activate(
+    machine: Annotated[str, typer.Argument(help="matching, credit, or the name of a machine of your own.")],
+    version: Annotated[int, typer.Argument(min=2, help="Whose rules are to be followed.")],
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have all replicas of a machine follow the rules of a new version, from one place of the log on.
+
+    What comes before it is replayed under the old rules, for ever. First all replicas are restarted with the program
+    that knows both: `sequencer restart`.
+    """
+    with console.status("activating"):
+        at = operating.activate(Config.load(data), machine, version)
+    console.print(f"version {version} of {machine} is in force from {at:,} on", highlight=False)
 
 
 def explain_divergence(

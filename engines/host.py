@@ -31,11 +31,12 @@ from engines.pace import Pace
 from engines.runs import operations_in
 from engines.seeding import Seed, seed
 from engines.taking import Taker
+from engines.versions import in_force, latest_known
 from engines.watcher import Watcher
 from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
-from sequencer.errors import DivergedError
+from sequencer.errors import DivergedError, VersionError
 
 POLL_MS = 50
 CHILD_WAIT_S = 1.0
@@ -164,6 +165,9 @@ class Host:
         except DivergedError as error:
             self._halt("diverged", index, str(error), "")
             self._keep(error)
+        except VersionError as error:
+            self._submitter.renew(self.replica.waiting)
+            self._halt("halted", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
             self._submitter.renew(self.replica.waiting)
             self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -340,6 +344,8 @@ class Host:
             "switches": subscriber.switches,
             "incarnation": replica.skips.incarnation,
             "skipped": sorted(replica.skipped),
+            "rules": in_force(replica.machine),
+            "knows": latest_known(replica.machine),
             "shards": replica.sharding.count,
             "speaks": replica.sharding.speaks and not replica.sharding.holds,
             **self._detail,

@@ -47,6 +47,21 @@ class Machine(Protocol):
 
 
 @runtime_checkable
+class Versioned(Protocol):
+    """A machine whose rules change at a place in the log: what comes before it is replayed under the old ones."""
+
+    version: ClassVar[int]
+    """The latest rules that this program knows. It knows those of every version before as well."""
+
+    rules: int
+    """Whose rules it follows: 1 at first, and then what was activated last."""
+
+    def activate(self, version: int) -> None:
+        """Follow the rules of this later version from here on. On a blank machine that is about to be restored, too."""
+        ...
+
+
+@runtime_checkable
 class Sharded(Protocol):
     """A machine that can be one shard of several: its constructor takes (shard, shards), by default (0, 1).
 

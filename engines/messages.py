@@ -507,6 +507,16 @@ class RefuseUndecided(Message, tag=95):
     reason: str = ""
 
 
+class Activate(Message, tag=96):
+    """From behind this entry on `machine` follows the rules of `version`, in all its replicas; see engines/machine.py.
+
+    Void unless that is a later one than is in force. The first is 1.
+    """
+
+    machine: str
+    version: int
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
@@ -540,7 +550,7 @@ Result = (
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
     | ShardClosed
 )  # fmt: skip
-Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided
+Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided | Activate
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

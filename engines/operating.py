@@ -15,6 +15,7 @@ from engines.messages import (
     ENCODER,
     OPERATIONS,
     STATES,
+    Activate,
     DetachReplica,
     Message,
     RefuseUndecided,
@@ -94,6 +95,32 @@ def await_kept(config: Config, told: dict[str, StateDigest]) -> None:
 def schedule(config: Config, every_messages: int, every_s: float) -> int:
     """Have snapshots taken on this schedule from here on; return the sequence number of that."""
     return tell(config, ScheduleSnapshots(every_messages, int(every_s * 1_000_000_000)))
+
+
+def activate(config: Config, machine: str, version: int) -> int:
+    """Have all replicas of a machine follow the rules of a version; return the sequence number of that.
+
+    Raises ConfigError where a replica does not know them, or they are in force; IslandError where not all follow in
+    time.
+    """
+
+    def replicas() -> list[Row]:
+        rows = admin.status(config).replicas
+        return [row for row in rows if row["role"] == machine and row["state"] != "dead" and "rules" in row]
+
+    found = replicas()
+    if not found:
+        raise ConfigError(f"no replica of {machine} is up: `sequencer replicas` shows which are")
+    behind = [f"{row['name']} knows versions up to {row['knows']}" for row in found if row["knows"] < version]
+    if behind:
+        raise ConfigError(f"{'; '.join(behind)}: restart them with the newer program first")
+    in_force = max(row["rules"] for row in found)
+    if version <= in_force:
+        raise ConfigError(f"version {in_force} of {machine} is in force: expected a later one, got {version}")
+    at = tell(config, Activate(machine, version))
+    if not _until(lambda: all(row["rules"] == version for row in replicas()), KEEP_S):
+        raise IslandError(f"activated at {at:,}, and not all follow yet: `sequencer replicas` tells why")
+    return at
 
 
 def refuse_undecided(config: Config, spec: str, reason: str) -> int:

@@ -6,10 +6,11 @@ entries --runs--> whole ones | the one that holds the place: its messages up to 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
-from engines.machine import Machine, Refusing
+from engines.machine import Machine, Refusing, Versioned
 from engines.messages import CreditDecisions, Message
 from engines.runs import Run, runs
 from engines.skips import Decided, without
+from engines.versions import activate, asked_of
 from sequencer.envelope import Entry
 
 M = TypeVar("M", bound=Machine)
@@ -57,6 +58,8 @@ def machine_at(
     for entry in until(entries, last_sequence):
         for run in runs_until(machine, entry, last_sequence, skipped):
             advance(machine, entry.time_ns, run)
+        if isinstance(machine, Versioned):
+            activate(machine, asked_of(entry.batches(), machine.name))
     return machine
 
 

@@ -31,6 +31,7 @@ from engines.runs import operations_in, runs
 from engines.sharding import Sharding, closing_payload, named
 from engines.skips import Decided, Skips, concerns, overruled, without
 from engines.snapshot import Snapshot
+from engines.versions import activate, asked_in, in_force
 from engines.vouching import StateChain
 from sequencer.envelope import CONTROL, NO_DIGEST, Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
@@ -85,6 +86,7 @@ class Replica:
 
         Raises what `machine.restore` raises.
         """
+        activate(machine, snapshot.rules)
         machine.restore(snapshot.state)
         replica = cls(machine, snapshot.shard, skipped)
         replica.skips = Skips(snapshot.shard, snapshot.skips)
@@ -98,9 +100,9 @@ class Replica:
         return replica
 
     def apply(self, entry: Entry) -> list[Batch]:
-        """Take one entry; return the outputs that it caused. Raises DivergedError, or what the machine raises.
+        """Take one entry; return the outputs that it caused. One that makes this replica begin again is not taken.
 
-        One that makes this replica begin again is not taken.
+        Raises DivergedError, VersionError, or what the machine raises.
         """
         batches = entry.batches()
         self._hear(batches, entry.index)
@@ -115,6 +117,7 @@ class Replica:
         made = self._say(events, entry.first_sequence)
         self.position = entry.next_sequence - 1
         self._entry = entry
+        self._upgrade()
         self.at_marker = self.markers.passes(entry)
         if self.at_marker:
             void = bool(overruled(self.position, self.skipped, self.sender))
@@ -145,6 +148,7 @@ class Replica:
             outputs=self.number,
             outputs_digest=self.digest,
             markers=self.markers.state(),
+            rules=in_force(self.machine),
             skips=self.skips.state(),
             sharding=self.sharding.state(),
             state=self.machine.snapshot(),
@@ -175,6 +179,11 @@ class Replica:
                     self.markers.hear(operation)
                     if isinstance(operation, Reshard) and isinstance(self.machine, Sharded):
                         self.sharding.hear(sequence, operation)
+
+    def _upgrade(self) -> None:
+        """Follow the rules that operators have activated in this entry. Raises VersionError."""
+        if self.operations:
+            activate(self.machine, asked_in(self.operations, self.machine.name))
 
     def _say(self, events: list[Message], cause: int) -> list[Batch]:
         """What of the events is to be submitted: nothing of a shadow, nor before the shards of before are closed."""

@@ -34,7 +34,8 @@ class MarkerState(msgspec.Struct, array_like=True, frozen=True):
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     """The state of a shard behind entry `index`, whose digest is `entry_digest` and last sequence number `position`.
 
-    `outputs` were made up to there, `outputs_digest` is the digest of the last. `state` is the machine's own.
+    `rules` is the version of the machine that is in force. `outputs` were made up to there, `outputs_digest` is the
+    digest of the last. `state` is the machine's own.
     """
 
     version: int
@@ -47,6 +48,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     outputs: int
     outputs_digest: bytes
     markers: MarkerState
+    rules: int
     skips: SkipState
     sharding: ShardingState
     state: bytes

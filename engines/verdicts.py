@@ -17,7 +17,7 @@ from sequencer.config import Config
 Row = dict[str, Any]
 FIELDS: Final = (
     *("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid"),
-    *("shards", "speaks"),
+    *("shards", "speaks", "rules", "knows"),
 )
 EVIDENCE: Final = (
     *("activity", "cpu_ms", "looks", "places", "stack"),

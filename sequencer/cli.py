@@ -13,7 +13,7 @@ import typer
 import zmq
 from rich.console import Group
 
-from sequencer import admin, deployment, group, log_tools, node, replayer
+from sequencer import admin, deployment, group, log_tools, node, replayer, rolling
 from sequencer.client import stop_signal
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, IslandError
@@ -95,6 +95,20 @@ def down(data: DataDir = DEFAULT_DATA) -> None:
         console.print(f"stopped {name} (pid {pid})", highlight=False)
     if not stopped:
         console.print(f"nothing runs in {data}", highlight=False)
+
+
+@app.command(epilog="Example: sequencer restart matching-1 matching-2")
+def restart(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of processes, as status shows them. [all]")] = None,
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Restart processes of this host one by one, each when the one before is well again; no order is missed.
+
+    The node that leads is the last, and hands over first. A new version of the program comes in like this.
+    """
+    with console.status("restarting") as shown:
+        for name in rolling.restart(Config.load(data), names or [], shown.update):
+            console.print(f"{name} is restarted", highlight=False)
 
 
 @app.command(epilog="Example: sequencer status -o json")

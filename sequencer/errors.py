@@ -45,6 +45,10 @@ class DivergedError(IslandError):
     """A sequenced output of this shard differs from the one that this replica computed."""
 
 
+class VersionError(IslandError):
+    """The log asks for rules of a machine that this program does not know."""
+
+
 class SnapshotError(IslandError):
     """A replica's snapshot that cannot be used; the message says why."""
 

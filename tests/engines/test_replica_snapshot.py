@@ -20,6 +20,7 @@ TAKEN = Snapshot(
     outputs=3,
     outputs_digest=b"o" * 32,
     markers=MarkerState(2, 70, 1, 1000, 2000),
+    rules=2,
     skips=SkipState([("matching.0", 1, 3)], [Proposal("matching.0", 60, 2, 3)]),
     sharding=ShardingState(4, 50, ["matching.0", "matching.1"]),
     state=b"the state of a machine " * 20,

@@ -112,7 +112,7 @@ def written(venue: Running) -> str:
     session = Session(venue)
     venue.run("leader", "transfer", "node-1")
     venue.await_well()
-    for part in (_looking, _replicas, _snapshots, _history, _poison, _shards, _own, _nodes):
+    for part in (_looking, _replicas, _snapshots, _history, _poison, _shards, _own, _versions, _nodes):
         part(session)
     return "\n".join(session.text).rstrip() + "\n"
 
@@ -238,6 +238,20 @@ def _own(session: Session) -> None:
     session.venue.spawn("attach", "examples.positions:Positions", "--name", "positions-1")
     session.await_verdicts(lambda rows: any(row["name"] == "positions-1" and row["verdict"] == "live" for row in rows))
     session.run("detach positions-1")
+
+
+def _versions(session: Session) -> None:
+    session.say(
+        "## A new version",
+        "It is proven on the log first, with `prove`; then processes are restarted one by one, each when the one "
+        "before is well again. Without names it is all of them; the node that leads is the last and hands over first.",
+    )
+    session.run("restart credit-1 credit-2")
+    session.say(
+        "Where a machine's rules change on purpose, its new version knows both, and begins with the old ones: they end "
+        "at one place of the log, for all replicas, and in every replay. This matching knows one version:"
+    )
+    session.run("activate matching 2", code=2)
 
 
 def _nodes(session: Session) -> None:
