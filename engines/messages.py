@@ -8,7 +8,7 @@ in ns since the epoch; money is an integer with a number of decimals beside it.
     COMMANDS   gateways    what clients and operators ask for
     DECISIONS  credit      which orders of a run of commands are refused; what happened to accounts
     RESULTS    matching    what happened to orders and instruments
-    OPERATIONS operators   what replicas are to do: snapshots, ...; of these matching obeys RefuseUndecided
+    OPERATIONS operators   what replicas are to do; RefuseUndecided is for matching, CorrectTrade for credit
     STATES     replicas    the digest of a shard's state at a marker
 
 Every command begins with the client that issues it and that client's command number (1, 2, 3, ...).
@@ -316,6 +316,23 @@ class CreditRejected(Message, tag=46):
     reason: int
 
 
+class TradeCorrected(Message, tag=47):
+    """For this side of the trade at sequence number `trade` it was one of `quantity` at `price`; 0 lots: it is busted.
+
+    The books stay as they are. `previous_price` and `previous_quantity` are what it was before.
+    """
+
+    by: int
+    trade: int
+    account_id: int
+    instrument_id: int
+    side: int
+    price: int
+    quantity: int
+    previous_price: int
+    previous_quantity: int
+
+
 # --- results (matching) -----------------------------------------------------------------------
 
 
@@ -517,6 +534,24 @@ class Activate(Message, tag=96):
     version: int
 
 
+class CorrectTrade(Message, tag=97):
+    """Mend the trade at sequence number `trade`: it was one of `quantity` lots at `price`; 0 lots bust it.
+
+    Credit moves what was used, and says so to both sides; the books stay as they are. Void where credit knows that it
+    was mended, and its price and quantity are not `previous_price` and `previous_quantity` any more.
+    """
+
+    trade: int
+    instrument_id: int
+    buyer_id: int
+    seller_id: int
+    previous_price: int
+    previous_quantity: int
+    price: int
+    quantity: int
+    reason: str = ""
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
@@ -543,6 +578,7 @@ Decision = (
     | ClientBlocked
     | ClientUnblocked
     | CreditRejected
+    | TradeCorrected
     | ShardClosed
 )
 Result = (
@@ -550,7 +586,9 @@ Result = (
     | Trade | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected | BatchRejected
     | ShardClosed
 )  # fmt: skip
-Operation = TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided | Activate
+Operation = (
+    TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided | Activate | CorrectTrade
+)
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

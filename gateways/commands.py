@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateways import trades
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
 from gateways.marketdata import gateway as marketdata
@@ -33,6 +34,9 @@ flow_app = typer.Typer(
 )
 
 
+trade_app = typer.Typer(no_args_is_help=True, help="Trades that have to be mended. Example: sequencer trade show 1234")
+
+
 def register(app: typer.Typer) -> None:
     """Add the gateways' commands."""
     app.command("up", epilog="Example: sequencer up --data ./data --flow")(up_command)
@@ -41,6 +45,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command("book", epilog="Example: sequencer book BTC-USD --depth 5")(book_command)
     app.add_typer(flow_app, name="flow")
+    app.add_typer(trade_app, name="trade")
 
 
 def up_command(
@@ -92,6 +97,52 @@ def book_command(
         sides = [("sell", level) for level in reversed(shown.sells)] + [("buy", level) for level in shown.buys]
         rows = [{"side": side, **msgspec.structs.asdict(level)} for side, level in sides]
         console.print(table(symbol, ("side", "price", "quantity", "orders"), rows))
+
+
+# --- trades -------------------------------------------------------------------------------------
+
+TradeSequence = Annotated[
+    int, typer.Argument(min=1, help="The trade's sequence number, as `sequencer trace` shows it.")
+]
+Why = Annotated[str, typer.Option(help="Why; it stands in the log for ever.")]
+TRADE_COLUMNS = ("trade", "symbol", "buyer", "seller", "price", "quantity")
+
+
+@trade_app.command("show", epilog="Example: sequencer trade show 1234 -o json")
+def trade_show(sequence: TradeSequence, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show a trade as it is now: who bought, who sold, and what; a busted one is of no quantity."""
+    row = trades.trade_at(entries_of(Config.load(data)), sequence).as_row()
+    if output is Format.JSON:
+        print_json(row)
+    else:
+        console.print(table("trade", TRADE_COLUMNS, [row]))
+
+
+@trade_app.command("bust", epilog="Example: sequencer trade bust 1234 --reason 'ticket 20'")
+def trade_bust(sequence: TradeSequence, reason: Why, data: DataDir = DEFAULT_DATA) -> None:
+    """Have a trade count as none: credit gives back what it used, both sides are told; the books stay as they are."""
+    _mend(data, sequence, None, None, reason)
+
+
+@trade_app.command("correct", epilog="Example: sequencer trade correct 1234 --price 99.50 --reason 'ticket 20'")
+def trade_correct(
+    sequence: TradeSequence,
+    reason: Why,
+    price: Annotated[str | None, typer.Option(help="What it should have been traded at.")] = None,
+    quantity: Annotated[str | None, typer.Option(help="How much should have been traded.")] = None,
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Have a trade count as one at another price, or of another quantity; the books stay as they are."""
+    if price is None and quantity is None:
+        raise ConfigError("expected --price, --quantity or both: `trade bust` takes a trade back")
+    _mend(data, sequence, price, quantity, reason)
+
+
+def _mend(data: Path, sequence: int, price: str | None, quantity: str | None, reason: str) -> None:
+    with console.status("mending the trade"):
+        before, after = trades.correct(Config.load(data), sequence, price, quantity, reason)
+    rows = [{"": "was", **before.as_row()}, {"": "is", **after.as_row()}]
+    console.print(table("trade", ("", *TRADE_COLUMNS), rows))
 
 
 # --- flows --------------------------------------------------------------------------------------

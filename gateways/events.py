@@ -183,6 +183,21 @@ class CreditRejected(Event, frozen=True, tag=46):
     reason: int
 
 
+class TradeCorrected(Event, frozen=True, tag=47):
+    """A trade of the client was mended: it is one of `quantity` at `price` now; 0: it is busted. The book is as it was.
+
+    `trade` is its place in the log, `previous_price` and `previous_quantity` what it was before.
+    """
+
+    trade: int
+    instrument_id: int
+    side: int
+    price: int
+    quantity: int
+    previous_price: int
+    previous_quantity: int
+
+
 OrderReport = (
     OrderAccepted | OrderRejected | OrderCanceled | OrderReplaced | OrderExpired
     | CancelRejected | ReplaceRejected | Fill
@@ -190,7 +205,7 @@ OrderReport = (
 Report = (
     OrderReport | MassCanceled | InstrumentSet | InstrumentHalted | InstrumentResumed | InstrumentRejected
     | BatchRejected | ClientRegistered | CreditSet | CreditSettled | CreditRejected | ClientBlocked
-    | ClientUnblocked
+    | ClientUnblocked | TradeCorrected
 )  # fmt: skip
 """All that is sent to a client."""
 
@@ -267,6 +282,20 @@ def _trade_fields(trade: Trade, names: Directory) -> Fields:
     }
 
 
+def _corrected_fields(event: TradeCorrected, names: Directory) -> Fields:
+    known = names.instruments[event.instrument_id]
+    return {
+        "client": names.client_name(event.client_id),
+        "symbol": known.symbol,
+        "trade": event.trade,
+        "side": _SIDES.get(event.side),
+        "price": known.price_text(event.price),
+        "quantity": known.quantity_text(event.quantity),
+        "previous_price": known.price_text(event.previous_price),
+        "previous_quantity": known.quantity_text(event.previous_quantity),
+    }
+
+
 def _mass_fields(event: MassCanceled, names: Directory) -> Fields:
     return {
         "client": names.client_name(event.client_id),
@@ -336,6 +365,7 @@ _JSON: Final = msgspec.json.Encoder()
 _FIELDS: Final[dict[type, Callable[..., Fields]]] = {
     OrderReplaced: _replaced_fields,
     Trade: _trade_fields,
+    TradeCorrected: _corrected_fields,
     MassCanceled: _mass_fields,
     InstrumentSet: _instrument_set_fields,
     InstrumentHalted: _instrument_fields,

@@ -68,6 +68,7 @@ class Orders:
             m.ClientBlocked: self._client_blocked,
             m.ClientUnblocked: self._client_unblocked,
             m.CreditRejected: self._credit_rejected,
+            m.TradeCorrected: _trade_corrected,
             m.OrderAccepted: self._accepted,
             m.OrderRejected: self._rejected,
             m.OrderCanceled: self._canceled,
@@ -254,6 +255,14 @@ class Orders:
 
 def _nothing(_sequence: int, _time_ns: int, _message: m.Message) -> None:
     """Refusals of credit are reported when matching rejects the order, at its place in the queue."""
+
+
+def _trade_corrected(sequence: int, time_ns: int, message: m.TradeCorrected) -> e.Event:
+    c = message
+    return e.TradeCorrected(
+        sequence, time_ns, c.account_id, 0, c.trade, c.instrument_id, c.side, c.price, c.quantity, c.previous_price,
+        c.previous_quantity,
+    )  # fmt: skip
 
 
 def _batch_rejected(sequence: int, time_ns: int, message: m.BatchRejected) -> e.Event:

@@ -98,6 +98,7 @@ class State(msgspec.Struct, array_like=True):
     instruments: list[tuple[int, str, str, int]]
     holdings: list[tuple[int, str, str, str]]
     reservations: list[tuple[int, int, int, int, int, str]]
+    corrected: list[tuple[int, int, int]] = []
 
 
 class Ledger:
@@ -113,6 +114,8 @@ class Ledger:
         self._currencies: dict[str, Currency] = {}
         self.instruments: dict[int, Instrument] = {}
         self.reservations: dict[int, Reservation] = {}
+        self._corrected: dict[int, tuple[int, int]] = {}
+        """Trade -> price and quantity, as it was mended last."""
 
     # --- clients ------------------------------------------------------------------------------
 
@@ -271,6 +274,21 @@ class Ledger:
         kept.holding.free += kept.cost - cost
         kept.lots, kept.cost = leaves, cost
 
+    def correct(self, trade: int, terms: tuple[int, int], previous: tuple[int, int]) -> bool:
+        """Note that a trade has this price and quantity now; false where it did not have the previous ones."""
+        if self._corrected.get(trade, previous) != previous:
+            return False
+        self._corrected[trade] = terms
+        return True
+
+    def charge(self, account_id: int, instrument_id: int, more: int) -> None:
+        """Use so much more, in ticks x lots, or less where it is negative: what was settled already stays free."""
+        instrument = self.instruments[instrument_id]
+        holding = instrument.holdings.setdefault(account_id, Holding(self._accounts[account_id]))
+        used = max(0, holding.used + more * instrument.value)
+        holding.free -= used - holding.used
+        holding.used = used
+
     # --- reading ------------------------------------------------------------------------------------
 
     def clients(self) -> dict[int, str]:
@@ -311,6 +329,7 @@ class Ledger:
                 for account_id, held in sorted(currency.holdings.items())
             ],
             reservations=[(key, *_terms(kept)) for key, kept in sorted(self.reservations.items())],
+            corrected=[(trade, *terms) for trade, terms in sorted(self._corrected.items())],
         )
 
     @classmethod
@@ -334,6 +353,7 @@ class Ledger:
             held = instrument.holdings[account_id]
             held.free -= int(cost)
             ledger.reservations[key] = Reservation(held, instrument, side, lots, int(cost))
+        ledger._corrected = {trade: (price, quantity) for trade, price, quantity in state.corrected}
         return ledger
 
 

@@ -14,6 +14,8 @@ Rules
   (time in force, client order id, ...) are for matching to judge; what it rejects is released.
 - An OrderCanceled with REPLACED_BELOW_TRADED is a replace's outcome too, and releases both. In every other
   one `by` may be a live order (the one that met its own client's), and keeps its reservation.
+- A CorrectTrade moves what both sides have used by the difference; a busted trade is one of no lots. What was settled
+  already stays free. A trade is mended from what it was last: a second word about the same is void.
 - What operators had skipped is refused: an order by a decision of its own. A result that was skipped changes nothing:
   what it would have moved or released stays reserved, until an operator mends it.
 - A limit or a freed amount has at most 18 decimals and fits 63 bits when normalised. The name of a client or
@@ -31,6 +33,8 @@ from engines.credit.money import Money, normalised
 from engines.messages import (
     COMMANDS,
     DECISIONS,
+    INT_MAX,
+    OPERATIONS,
     RESULTS,
     AdjustCredit,
     BlockClient,
@@ -38,6 +42,7 @@ from engines.messages import (
     ClientBlocked,
     ClientRegistered,
     ClientUnblocked,
+    CorrectTrade,
     CreditDecisions,
     CreditRejected,
     CreditSet,
@@ -57,6 +62,7 @@ from engines.messages import (
     SetCredit,
     Settle,
     Trade,
+    TradeCorrected,
     UnblockClient,
 )
 
@@ -72,7 +78,7 @@ class Credit:
 
     name: ClassVar[str] = "credit"
     shard_key: ClassVar[str] = "client_id"
-    reads: ClassVar[tuple[int, ...]] = (COMMANDS, RESULTS)
+    reads: ClassVar[tuple[int, ...]] = (COMMANDS, RESULTS, OPERATIONS)
     writes: ClassVar[int] = DECISIONS
 
     def __init__(self, shard: int = 0, shards: int = 1) -> None:
@@ -86,7 +92,9 @@ class Credit:
             return self._decide(first_sequence, messages)
         if channel == RESULTS:
             self._follow(messages)
-        return []
+            return []
+        corrections = [(at, one) for at, one in enumerate(messages, first_sequence) if isinstance(one, CorrectTrade)]
+        return [event for at, one in corrections for event in self._correct(at, one)]
 
     def reject(self, time_ns: int, first_sequence: int, channel: int, count: int, reason: int) -> list[Message]:
         """Nothing: an unreadable batch reserves nothing, and matching answers it."""
@@ -193,6 +201,28 @@ class Credit:
                 answers.append(answer(self._ledger, by, command))
         elif self._is_own(command.account_id):  # type: ignore[attr-defined]
             answers.append(answer(self._ledger, by, command))
+
+    def _correct(self, by: int, asked: CorrectTrade) -> list[Message]:
+        """Mend a trade, for those of its two sides that are this shard's."""
+        ledger, c = self._ledger, asked
+        previous, terms = (c.previous_price, c.previous_quantity), (c.price, c.quantity)
+        known = ledger.clients()
+        if (
+            c.instrument_id not in ledger.instruments
+            or not all(0 <= one <= INT_MAX for one in (*previous, *terms))
+            or c.buyer_id not in known
+            or c.seller_id not in known
+            or not ledger.correct(c.trade, terms, previous)
+        ):
+            return []
+        events: list[Message] = []
+        for side, account_id in ((BUY, c.buyer_id), (SELL, c.seller_id)):
+            if self._is_own(account_id):
+                ledger.charge(
+                    account_id, c.instrument_id, c.price * c.quantity - c.previous_price * c.previous_quantity
+                )
+                events.append(TradeCorrected(by, c.trade, account_id, c.instrument_id, side, *terms, *previous))
+        return events
 
     # --- results ----------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ def written(venue: Running) -> str:
     session = Session(venue)
     venue.run("leader", "transfer", "node-1")
     venue.await_well()
-    for part in (_looking, _replicas, _snapshots, _history, _poison, _shards, _own, _versions, _nodes):
+    for part in (_looking, _replicas, _snapshots, _history, _poison, _trades, _shards, _own, _versions, _nodes):
         part(session)
     return "\n".join(session.text).rstrip() + "\n"
 
@@ -211,6 +211,19 @@ def _poison(session: Session) -> None:
         "on its "
         "host, shows the first message that differs, and tells whether the process or its version is the matter."
     )
+
+
+def _trades(session: Session) -> None:
+    session.say(
+        "## A trade that should not have been",
+        "What was acted on already is mended, and not undone: credit gives back or takes the difference, both clients are "
+        "told, and the books stay as they are.",
+    )
+    steps = [json.loads(line) for line in session.venue.run("log", "dump", "--messages").stdout.splitlines()]
+    trade = next(step["sequence"] for step in steps if step["type"] == "Trade")
+    session.run(f'trade correct {trade} --price 9.5 --reason "ticket 20"')
+    session.run(f'trade bust {trade} --reason "ticket 20"')
+    session.run("credit BOB")
 
 
 def _shards(session: Session) -> None:
