@@ -216,8 +216,8 @@ def _poison(session: Session) -> None:
 def _trades(session: Session) -> None:
     session.say(
         "## A trade that should not have been",
-        "What was acted on already is mended, and not undone: credit gives back or takes the difference, both clients are "
-        "told, and the books stay as they are.",
+        "What was acted on already is mended, and not undone: credit gives back or takes the difference, both clients "
+        "are told, and the books stay as they are.",
     )
     steps = [json.loads(line) for line in session.venue.run("log", "dump", "--messages").stdout.splitlines()]
     trade = next(step["sequence"] for step in steps if step["type"] == "Trade")
