@@ -82,7 +82,7 @@ def keep(config: Config, name: str, machine: str, replica: Replica) -> Path | No
         bytes(log.data),
         bytes(own.data) if own else b"",
         replica.position,
-        images.compress(images.encode(replica.snapshot())) if replica.position else b"",
+        _image_of(replica),
         program(),
     )
     directory = config.data_dir / DIRECTORY
@@ -95,6 +95,14 @@ def keep(config: Config, name: str, machine: str, replica: Replica) -> Path | No
         os.fsync(file.fileno())
     temporary.replace(path)
     return path
+
+
+def _image_of(replica: Replica) -> bytes:
+    """The replica's own state, compressed; empty where it has none to tell."""
+    try:
+        return images.compress(images.encode(replica.snapshot())) if replica.position else b""
+    except Exception:  # noqa: BLE001 - whatever the machine raises, the two versions are worth keeping
+        return b""
 
 
 def program() -> str:

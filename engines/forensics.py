@@ -15,7 +15,7 @@ from engines.past import until
 from engines.reproducing import NO_END_S, Outcome, debug, locate, reproduce
 from engines.runs import runs
 from engines.seeding import seed
-from engines.sharding import Shard, named
+from engines.sharding import Shard, Sharding, named
 from engines.skips import Decided, skips_in
 from engines.tracing import Step, impact, trace
 from engines.verdicts import verdicts
@@ -59,20 +59,20 @@ def poisoned(config: Config) -> list[Row]:
 
 def reproduced(config: Config, machine: str, shard: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
     """What a machine makes of one message, from the state before it. Raises IslandError where that cannot be had."""
-    state, first_index, skipped = _state_before(config, machine, shard, sequence)
-    return reproduce(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
+    state, first_index, skipped, sharding = _state_before(config, machine, shard, sequence)
+    return reproduce(state, entries_of(config, first_index), sequence, skipped, sharding, no_end_s=no_end_s)
 
 
 def located(config: Config, machine: str, shard: str, sequence: int, no_end_s: float = NO_END_S) -> Outcome:
     """The first message of the entry of a sequence number that a machine cannot take. Raises IslandError as above."""
-    state, first_index, skipped = _state_before(config, machine, shard, sequence)
-    return locate(state, entries_of(config, first_index), sequence, skipped, no_end_s=no_end_s)
+    state, first_index, skipped, sharding = _state_before(config, machine, shard, sequence)
+    return locate(state, entries_of(config, first_index), sequence, skipped, sharding, no_end_s=no_end_s)
 
 
 def debugged(config: Config, machine: str, shard: str, sequence: int) -> None:
     """The same under the debugger, in this process."""
-    state, first_index, skipped = _state_before(config, machine, shard, sequence)
-    debug(state, entries_of(config, first_index), sequence, skipped)
+    state, first_index, skipped, sharding = _state_before(config, machine, shard, sequence)
+    debug(state, entries_of(config, first_index), sequence, skipped, sharding)
 
 
 def stopped_at(config: Config, sequence: int, machine: str, spec: str) -> tuple[str, str]:
@@ -106,17 +106,21 @@ def _found(steps: list[Step], sequence: int) -> list[Step]:
     return steps
 
 
-def _state_before(config: Config, machine: str, spec: str, sequence: int) -> tuple[Machine, int, Mapping[int, Decided]]:
-    """A machine in the latest state before a sequence number that is kept, the index to go on at, and the skips."""
+def _state_before(
+    config: Config, machine: str, spec: str, sequence: int
+) -> tuple[Machine, int, Mapping[int, Decided], Sharding]:
+    """A machine in the latest state before a sequence number that is kept, the index to go on at, skips and shards."""
     make, cut_off = cut(machine, spec)
     shard = cut_off.sender
     if not has_nodes_here(config):  # nobody serves snapshots: from the beginning of the files
-        return make(), 1, skips_in(entries_of(config), shard)
+        silent = not make().writes
+        skipped = skips_in(entries_of(config), cut_off, silent=silent)
+        return make(), 1, skipped, Sharding(cut_off, silent=silent)
     with context() as made:
         begun = seed(
             make, shard, config.sources, config.cluster, before=sequence, context=made, say=lambda _doing: None
         )
-    return begun.replica.machine, begun.next_index, begun.replica.skipped
+    return begun.replica.machine, begun.next_index, begun.replica.skipped, begun.replica.sharding
 
 
 def _clients(entries: Iterable[Entry], numbers: set[int]) -> list[Row]:

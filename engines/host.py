@@ -191,9 +191,11 @@ class Host:
         hand.take(entry, replica.position)
         made = replica.apply(entry)
         if replica.overruled_by:
+            hand.put_down(replica.position)
             raise _BeginAgainError(f"sequence {replica.overruled_by:,} was skipped")
+        self._know(replica.skips.openings)
         if replica.renewed:
-            self._reopened()
+            self._submitter.renew(replica.waiting)
         else:
             for batch in made:
                 self._submitter.offer(batch)
@@ -204,12 +206,11 @@ class Host:
         if replica.operations:
             self._obey(entry.index, replica.operations)
 
-    def _reopened(self) -> None:
-        """The shard's next incarnation was opened: say under it what the log lacks, or begin again."""
-        replica = self.replica
-        self._openings = max(self._openings, replica.skips.openings)
-        self._hand.note_openings(self._openings)
-        self._submitter.renew(replica.waiting)
+    def _know(self, openings: int) -> None:
+        """All skips that so many openings of incarnations have decided are known."""
+        if openings > self._openings:
+            self._openings = openings
+            self._hand.note_openings(openings)
 
     def _breathe(self) -> None:
         """Between entries that take long: say what was made, and how it goes."""
@@ -241,13 +242,13 @@ class Host:
 
     def _overhear(self, entry: Entry) -> None:
         """One that is halted still brings what it made before into the log, and begins again after a skip."""
-        replica = self.replica
+        replica, before = self.replica, self.replica.skips.openings
         try:
             replica.hear(entry)
         except DivergedError:
             self._submitter.renew(())  # others of its shard have gone on without it
             return
-        if replica.skips.openings > self._openings:
+        if replica.skips.openings > max(before, self._openings):
             raise _BeginAgainError("an incarnation was opened")
         if replica.renewed:
             self._submitter.renew(replica.waiting)
@@ -350,7 +351,7 @@ class Host:
             "speaks": replica.sharding.speaks and not replica.sharding.holds,
             **self._detail,
         }
-        if not replica.sharding.speaks:
+        if not replica.sharding.speaks and self._state not in _STOPPED:
             told["why"] = f"silent: {replica.sharding.shard.machine} has {replica.sharding.count} shards"
         if taker.error:
             told["snapshot_error"] = taker.error

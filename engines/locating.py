@@ -64,4 +64,4 @@ def _search(config: Config, make: Callable[[], Machine], shard: str, sequence: i
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     begun = seed(make, shard, config.sources, config.cluster, before=sequence, context=context, say=lambda _doing: None)
     entries = Replay(config.sources, begun.next_index, index, context=context, patience_s=LOG_S)
-    return locate(begun.replica.machine, entries, sequence, begun.replica.skipped)
+    return locate(begun.replica.machine, entries, sequence, begun.replica.skipped, begun.replica.sharding)

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from engines import machines
 from engines.messages import (
+    DECISIONS,
     DECODERS,
     ENCODER,
     OPERATIONS,
     STATES,
     Activate,
+    CreditDecisions,
     DetachReplica,
     Message,
     RefuseUndecided,
@@ -30,6 +32,7 @@ from sequencer.client import SnapshotClient, Source, Voice, kept_by_node
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
+from sequencer.log_tools import entries_of
 from sequencer.process import holder
 from sequencer.sockets import context
 
@@ -135,7 +138,24 @@ def refuse_undecided(config: Config, spec: str, reason: str) -> int:
     ]  # fmt: skip
     if live:
         raise ConfigError(f"{', '.join(live)} of {shard.sender} is up, or comes up: it decides what waits")
+    known = _deciding_shards(config)
+    if known != shard.count:
+        raise ConfigError(
+            f"the last decision in the log is one of {known} shard(s) of credit: expected I/{known}. Shards of another "
+            "number are not known to matching before one of them has decided something"
+        )
     return tell(config, RefuseUndecided(shard.index, shard.count, reason))
+
+
+def _deciding_shards(config: Config) -> int:
+    """How many shards of credit the last decision in the log speaks of."""
+    known = 1
+    for entry in entries_of(config):
+        for batch in entry.batches():
+            if batch.channel == DECISIONS:
+                for message in DECODERS[DECISIONS].decode(batch.payload):
+                    known = message.shards if isinstance(message, CreditDecisions) else known
+    return known
 
 
 def snapshots(config: Config) -> list[Row]:

@@ -6,11 +6,12 @@ entries --runs--> whole ones | the one that holds the place: its messages up to 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
-from engines.machine import Machine, Refusing, Versioned
-from engines.messages import CreditDecisions, Message
-from engines.runs import Run, runs
+from engines.machine import Machine, Refusing, Turning
+from engines.messages import OPERATIONS, CreditDecisions, Message
+from engines.runs import Run, operations_in, runs
+from engines.sharding import Shard, Sharding
 from engines.skips import Decided, without
-from engines.versions import activate, asked_of
+from engines.versions import activate, asked_in
 from sequencer.envelope import Entry
 
 M = TypeVar("M", bound=Machine)
@@ -52,15 +53,40 @@ def runs_until(machine: Machine, entry: Entry, last_sequence: int, skipped: Mapp
 
 
 def machine_at(
-    machine: M, entries: Iterable[Entry], last_sequence: int, skipped: Mapping[int, Decided] = NOTHING_SKIPPED
+    machine: M,
+    entries: Iterable[Entry],
+    last_sequence: int,
+    skipped: Mapping[int, Decided] = NOTHING_SKIPPED,
+    sharding: Sharding | None = None,
 ) -> M:
-    """The machine, after everything up to a sequence number (0: after all). `skipped` are the skips in the log."""
+    """The machine, after everything up to a sequence number (0: after all).
+
+    `skipped` are the skips in the log, `sharding` is what is known of its shards before the first entry.
+    """
+    sharding = sharding or Sharding(Shard(machine.name), silent=not machine.writes)
     for entry in until(entries, last_sequence):
         for run in runs_until(machine, entry, last_sequence, skipped):
             advance(machine, entry.time_ns, run)
-        if isinstance(machine, Versioned):
-            activate(machine, asked_of(entry.batches(), machine.name))
+        if not last_sequence or entry.next_sequence <= last_sequence + 1:
+            finish(machine, entry, sharding)
     return machine
+
+
+def finish(machine: Machine, entry: Entry, sharding: Sharding) -> list[Message]:
+    """What the end of an entry does to a machine: its shards change, its rules do; what follows from that."""
+    asked, events = 0, []
+    for batch in entry.batches():
+        if batch.channel == OPERATIONS:
+            operations = operations_in(batch)
+            sharding.hear_all(batch.first_sequence, operations)
+            asked = max(asked, asked_in(operations, machine.name))
+        elif sharding.closing:
+            sharding.see(batch.sender, batch.payload)
+    if sharding.ends and isinstance(machine, Turning):
+        events = machine.turn()
+    sharding.turn()
+    activate(machine, asked)
+    return events
 
 
 def one_by_one(machine: Machine, entry: Entry, skipped: Mapping[int, Decided] = NOTHING_SKIPPED) -> Iterator[Run]:
@@ -83,5 +109,6 @@ def piecemeal(machine: Machine, entry: Entry, skipped: Mapping[int, Decided] = N
         refused = dict(decision.refused)
         for offset in range(decision.count):
             reason = refused.get(offset)
-            part = CreditDecisions(decision.first_sequence + offset, 1, [] if reason is None else [(0, reason)])
+            refusal = [] if reason is None else [(0, reason)]
+            part = CreditDecisions(decision.first_sequence + offset, 1, refusal, decision.shard, decision.shards)
             yield Run(run.first_sequence, run.channel, [part], 1)

@@ -28,10 +28,11 @@ import msgspec
 from engines.machine import Machine
 from engines.machines import find
 from engines.messages import ENCODER, Message
-from engines.past import advance, one_by_one
+from engines.past import advance, finish, one_by_one
 from engines.replica import Replica
 from engines.skipping import skipped
 from engines.skips import Decided
+from engines.versions import activate, in_force
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
@@ -153,8 +154,10 @@ class _Restored(_Tried):
 
     def pause(self) -> bytes:
         state = super().pause()
-        self.replica.machine = self.make()
-        self.replica.machine.restore(state)
+        blank = self.make()
+        activate(blank, in_force(self.replica.machine))
+        blank.restore(state)
+        self.replica.machine = blank
         return state
 
 
@@ -164,6 +167,7 @@ class _Single(_Tried):
     def take(self, entry: Entry) -> list[Message]:
         for run in one_by_one(self.replica.machine, entry, self.replica.skipped):
             advance(self.replica.machine, entry.time_ns, run)
+        finish(self.replica.machine, entry, self.replica.sharding)
         return []
 
 

@@ -23,13 +23,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from engines import snapshot as images
-from engines.machine import Machine, Sharded, Turning
+from engines.machine import Machine, Turning
 from engines.markers import Markers
-from engines.messages import ENCODER, OPERATIONS, STATES, Message, Reshard
+from engines.messages import ENCODER, OPERATIONS, STATES, Message
 from engines.past import NOTHING_SKIPPED, advance
 from engines.runs import operations_in, runs
 from engines.sharding import Sharding, closing_payload, named
-from engines.skips import Decided, Skips, concerns, overruled, without
+from engines.skips import Decided, Skips, overruled, without
 from engines.snapshot import Snapshot
 from engines.versions import activate, asked_in, in_force
 from engines.vouching import StateChain
@@ -68,11 +68,11 @@ class Replica:
         """Whether the next incarnation was opened, or the shards of before were closed, in the entry of last."""
         self.overruled_by = 0
         """A message that was skipped and that this replica has taken: it has to begin again before that."""
-        self.sharding = Sharding(named(sender))
+        self.sharding = Sharding(named(sender), silent=not machine.writes)
         self.contradiction: tuple[Batch, Batch | None] | None = None
         """An output in the log that this replica did not make, and what it made instead."""
         self.markers = Markers(machine.name, sender)
-        self.skips = Skips(sender)
+        self.skips = Skips(self.sharding)
         self.states = StateChain(sender)
         self._entry: Entry | None = None
         self._restored = (0, NO_DIGEST)
@@ -89,8 +89,8 @@ class Replica:
         activate(machine, snapshot.rules)
         machine.restore(snapshot.state)
         replica = cls(machine, snapshot.shard, skipped)
-        replica.skips = Skips(snapshot.shard, snapshot.skips)
-        replica.sharding = Sharding(replica.sharding.shard, snapshot.sharding)
+        replica.sharding = Sharding(replica.sharding.shard, snapshot.sharding, silent=not machine.writes)
+        replica.skips = Skips(replica.sharding, snapshot.skips)
         replica.position = snapshot.position
         replica.number = replica.confirmed = snapshot.outputs
         replica.digest = snapshot.outputs_digest
@@ -175,10 +175,9 @@ class Replica:
                 operations = operations_in(batch)
                 self.operations += operations
                 self.skips.propose(batch, operations)
-                for sequence, operation in enumerate(operations, batch.first_sequence):
+                self.sharding.hear_all(batch.first_sequence, operations)
+                for operation in operations:
                     self.markers.hear(operation)
-                    if isinstance(operation, Reshard) and isinstance(self.machine, Sharded):
-                        self.sharding.hear(sequence, operation)
 
     def _upgrade(self) -> None:
         """Follow the rules that operators have activated in this entry. Raises VersionError."""
@@ -187,7 +186,7 @@ class Replica:
 
     def _say(self, events: list[Message], cause: int) -> list[Batch]:
         """What of the events is to be submitted: nothing of a shadow, nor before the shards of before are closed."""
-        sharding, silent = self.sharding, not self.machine.writes
+        sharding, silent = self.sharding, self.sharding.silent
         if sharding.ends and isinstance(self.machine, Turning):
             events = events + self.machine.turn()
         made: list[Batch] = []
@@ -196,7 +195,7 @@ class Replica:
             if sharding.ends and not silent:
                 made.append(self._seal_batch(closing_payload(sharding.ends), 1, cause))
         held = sharding.holds
-        sharding.turn(silent=silent)
+        sharding.turn()
         return [] if held else made
 
     def _seal(self, events: list[Message], cause: int) -> list[Batch]:
@@ -227,10 +226,7 @@ class Replica:
     def _open(self, opening: Batch) -> None:
         """A sender's next incarnation begins here."""
         begun = self.skips.open(opening)
-        if begun and concerns(opening.sender, self.sender):
-            self.overruled_by = next(
-                (sequence for sequence in begun if sequence not in self.skipped), self.overruled_by
-            )
+        self.overruled_by = next((sequence for sequence in begun if sequence not in self.skipped), self.overruled_by)
         if opening.sender == self.sender:
             self._reseal()
 

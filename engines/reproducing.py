@@ -24,8 +24,9 @@ import msgspec
 from engines.forking import fork
 from engines.machine import Machine
 from engines.messages import CreditDecisions, shown
-from engines.past import advance, machine_at, one_by_one, piecemeal
+from engines.past import advance, finish, machine_at, one_by_one, piecemeal
 from engines.runs import Run
+from engines.sharding import Sharding
 from engines.skips import Decided
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
@@ -69,6 +70,7 @@ def reproduce(
     entries: Iterable[Entry],
     sequence: int,
     skipped: Skipped,
+    sharding: Sharding,
     *,
     no_end_s: float = NO_END_S,
     patience_s: float = PATIENCE_S,
@@ -76,11 +78,11 @@ def reproduce(
     """What the machine makes of the message at a sequence number, after everything before it.
 
     `machine` is in the state before the first of `entries`, in which `skipped` are skipped; the message itself is
-    not. Raises IslandError where the log does not reach so far.
+    not; `sharding` is what is known of its shards there. Raises IslandError where the log does not reach so far.
     """
 
     def again(tell: Tell) -> Outcome:
-        entry = _before(machine, entries, sequence, skipped)
+        entry = _before(machine, entries, sequence, skipped, sharding)
         for run in one_by_one(machine, entry, _others(skipped, sequence)):
             if run.first_sequence + run.count <= sequence:
                 advance(machine, entry.time_ns, run)
@@ -98,6 +100,7 @@ def locate(
     entries: Iterable[Entry],
     sequence: int,
     skipped: Skipped,
+    sharding: Sharding,
     *,
     no_end_s: float = NO_END_S,
     patience_s: float = PATIENCE_S,
@@ -106,14 +109,14 @@ def locate(
 
     It is looked for in a process of its own. `machine` goes up to it in this one, to tell the state before it.
     """
-    entry = _before(machine, entries, sequence, skipped)
+    entry = _before(machine, entries, sequence, skipped, sharding)
 
     def scan(tell: Tell) -> Outcome:
         for run in piecemeal(machine, entry, skipped):
             outcome = _do(machine, entry.time_ns, run, _described(entry, run), tell)
             if outcome.failed:
                 return outcome
-        return Outcome()
+        return _end(machine, entry, sharding, tell)
 
     found = _in_child(scan, no_end_s, patience_s)
     if found.failed:
@@ -125,9 +128,9 @@ def locate(
     return found
 
 
-def debug(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped) -> None:
+def debug(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped, sharding: Sharding) -> None:
     """Do it again in this process, and open the debugger where it raises, or before it, where it does not."""
-    entry = _before(machine, entries, sequence, skipped)
+    entry = _before(machine, entries, sequence, skipped, sharding)
     for run in one_by_one(machine, entry, _others(skipped, sequence)):
         if run.first_sequence < sequence:
             advance(machine, entry.time_ns, run)
@@ -140,13 +143,26 @@ def debug(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Sk
         return
 
 
-def _before(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped) -> Entry:
+def _before(machine: Machine, entries: Iterable[Entry], sequence: int, skipped: Skipped, sharding: Sharding) -> Entry:
     """Apply all entries before the one that holds a sequence number, and return that."""
     for entry in entries:
         if entry.next_sequence > sequence:
             return entry
-        machine_at(machine, [entry], 0, skipped)
+        machine_at(machine, [entry], 0, skipped, sharding)
     raise IslandError("the log does not reach so far: `sequencer status` tells how far it goes")
+
+
+def _end(machine: Machine, entry: Entry, sharding: Sharding, tell: Tell) -> Outcome:
+    """What the end of an entry does: no message, but perhaps an operation among them."""
+    outcome = Outcome(entry.next_sequence - 1, 0, entry.time_ns, "the end of the entry", ended=False)
+    tell(outcome)
+    try:
+        finish(machine, entry, sharding)
+    except Exception as error:  # noqa: BLE001 - it is what is looked for
+        outcome.error = f"{type(error).__name__}: {error}"
+        outcome.traceback = traceback.format_exc()
+    outcome.ended = True
+    return outcome if outcome.error else Outcome()
 
 
 def _others(skipped: Skipped, sequence: int) -> Skipped:

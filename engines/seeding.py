@@ -14,6 +14,7 @@ Rules:
 - Without any the log is read from its beginning: every node has all of it.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -25,8 +26,8 @@ from engines.machine import Machine
 from engines.messages import DECODERS, STATES, StateDigest
 from engines.past import NOTHING_SKIPPED
 from engines.replica import Replica
-from engines.sharding import named
-from engines.skips import Decided, Skips, SkipState, overruled
+from engines.sharding import Sharding, named
+from engines.skips import Decided, Skips, overruled
 from engines.snapshot import Snapshot
 from sequencer.client import (
     Replay,
@@ -42,6 +43,7 @@ from sequencer.errors import IslandError, SnapshotError, UnreachableError
 
 LIST_MS: Final = 1000
 LOG_S: Final = 5.0
+PAUSE_S: Final = 0.02
 
 Say = Callable[[str], None]
 Context = zmq.Context["zmq.Socket[bytes]"]
@@ -77,15 +79,14 @@ def seed(
     """
     passed_over: list[str] = []
     kept = candidates(sources, shard, context=context, say=say)
-    openings = _openings(sources, shard, say)
+    openings, silent = _openings(sources, shard, say), not make().writes
     for stored, source in kept:
         if before and stored.position >= before:
             continue
         try:
             snapshot, vouch = fetch_vouched(stored, source, sources, cluster, context=context, say=say)
-            skipped = skips_behind(
-                snapshot.index, shard, snapshot.skips, openings, sources, context=context, say=say
-            ).in_force
+            at = Skips(Sharding(named(shard), snapshot.sharding, silent=silent), snapshot.skips)
+            skipped = skips_behind(snapshot.index, at, openings, sources, context=context, say=say).in_force
             skip = overruled(snapshot.position, skipped, shard)
             if skip:
                 raise SnapshotError(f"it is of behind {skip:,}, which was skipped later")
@@ -94,26 +95,27 @@ def seed(
             passed_over.append(f"snapshot {stored.number} on {source.name}: {error}")
             continue
         return Seed(replica, snapshot.index + 1, snapshot.entry_digest, passed_over, openings)
-    skips = skips_behind(0, shard, SkipState(), openings, sources, context=context, say=say)
+    blank = Skips(Sharding(named(shard), silent=silent))
+    skips = skips_behind(0, blank, openings, sources, context=context, say=say)
     return Seed(Replica(make(), shard, skips.in_force), 1, None, passed_over, openings)
 
 
 def skips_behind(
     index: int,
-    shard: str,
-    state: SkipState,
+    known: Skips,
     openings: int,
     sources: tuple[Source, ...],
     *,
     context: Context,
     say: Say,
 ) -> Skips:
-    """The skips behind entry `index`, where what was known of them is `state`, until so many incarnations are open.
+    """What is known of skips behind entry `index`, where `known` was, until so many incarnations are open.
 
     Reads nothing where no incarnation was opened since. Raises UnreachableError when the log cannot be read.
     """
-    skips = Skips(shard, state)
+    skips = known
     while skips.openings < openings:
+        say(f"looking for skips behind entry {index:,}")
         replay = Replay(sources, index + 1, context=context, patience_s=LOG_S)
         try:
             for entry in replay:
@@ -124,6 +126,8 @@ def skips_behind(
                 say(f"looking for skips in entry {index:,}")
         finally:
             replay.close()
+        if skips.openings < openings:
+            time.sleep(PAUSE_S)  # the replayer is behind the node that told of the opening
     return skips
 
 

@@ -9,16 +9,16 @@ Rules:
 - An entry belongs to the shards that are in force at its beginning; its own Reshard counts behind it.
 - Nothing of the new shards is sequenced before everything of the old ones is: each instrument's events, and each
   client's, stay in their order.
-- A Reshard while the one before is not over, to the number that is in force, or of a machine that has no shard key, is
-  void.
+- A Reshard while the one before is not over, or to the number that is in force, is void.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from engines.messages import ENCODER, Reshard, ShardClosed
+from engines.messages import ENCODER, Message, Reshard, ShardClosed
 from sequencer.errors import ConfigError
 
 SHARDS_MAX: Final = 64
@@ -71,9 +71,11 @@ class ShardingState(msgspec.Struct, array_like=True, frozen=True):
 class Sharding:
     """What one shard knows of whether it is to speak."""
 
-    def __init__(self, shard: Shard, state: ShardingState | None = None) -> None:
+    def __init__(self, shard: Shard, state: ShardingState | None = None, *, silent: bool = False) -> None:
+        """`silent` is a machine that says nothing, and so closes nothing."""
         state = state or ShardingState()
         self.shard = shard
+        self.silent = silent
         self.count = state.count
         """In force."""
         self.since = state.since
@@ -95,6 +97,10 @@ class Sharding:
         """Whether what this shard says has to wait: those of before are not closed."""
         return bool(self.closing) and self.speaks
 
+    def may_skip(self, sender: str) -> bool:
+        """Whether a shard of the machine still has something to say: it is in force, or not closed."""
+        return sender in self.closing or named(sender).count == self.count
+
     @property
     def ends(self) -> int:
         """Where the Reshard stands that ends the time of those in force with the entry that is being applied, or 0."""
@@ -106,6 +112,12 @@ class Sharding:
         if is_meant and operation.shards != self.count and not self.closing and not self._asked:
             self._asked = (sequence, operation.shards)
 
+    def hear_all(self, first_sequence: int, operations: Iterable[Message]) -> None:
+        """The same, of all operations of a batch."""
+        for sequence, operation in enumerate(operations, first_sequence):
+            if isinstance(operation, Reshard):
+                self.hear(sequence, operation)
+
     def see(self, sender: str, payload: bytes | memoryview) -> bool:
         """An output of another shard of the machine; true when it is the last that was waited for."""
         if sender not in self.closing or payload != closing_payload(self.since):
@@ -113,13 +125,13 @@ class Sharding:
         self.closing.discard(sender)
         return not self.closing
 
-    def turn(self, *, silent: bool) -> None:
-        """The entry is over. `silent` is a machine that says nothing, and closes nothing."""
+    def turn(self) -> None:
+        """The entry is over."""
         if self._asked is None:
             return
         before = self.count
         (self.since, self.count), self._asked = self._asked, None
-        if not silent:
+        if not self.silent:
             self.closing = {Shard(self.shard.machine, index, before).sender for index in range(before)}
 
 

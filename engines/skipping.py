@@ -33,7 +33,7 @@ from engines.messages import (
 from engines.operating import OPERATOR
 from engines.runs import operations_in, runs
 from engines.seeding import skips_behind
-from engines.sharding import Shard, named
+from engines.sharding import Shard, Sharding, named
 from engines.skips import Decided, Skips, skips_in
 from engines.trying import Attempt, Say, Trial, next_culprit, tried
 from engines.verdicts import verdicts
@@ -66,8 +66,8 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def skipped(config: Config, machine: str) -> Mapping[int, Decided]:
-    """The skips of all shards of a machine that are in force, by sequence number."""
-    return skips_in(entries_of(config), Shard(machine).sender)
+    """The skips of a machine that are in force, of whatever shards, by sequence number."""
+    return skips_in(entries_of(config), Shard(machine))
 
 
 def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: str, say: Say) -> Done:
@@ -87,12 +87,27 @@ def skip(config: Config, machine: str, spec: str, sequences: list[int], reason: 
         raise IslandError(f"{name} has acted on {_listed(sequences)}, directly or not: with it refused, {trial.error}")
     if trial.position <= stopped_at:
         raise IslandError(_no_help(attempt, trial))
+    _check_others(attempt, machine, trial, say)
     if tried(replace(attempt, refused=()), say).position > stopped_at:
         raise IslandError(
             f"{name} can take what its replicas are stopped at: nothing has to be skipped. They are about to begin "
             "again, or it is these processes that cannot: detach them and attach others"
         )
-    return Done(decided(config, name, sequences, reason, trial, say), trial.error, stopped_at, replicas)
+    return Done(decided(attempt, reason, trial, say), trial.error, stopped_at, replicas)
+
+
+def _check_others(attempt: Attempt, machine: str, trial: Trial, say: Say) -> None:
+    """Raise IslandError where shards of another number, in force before, have acted on what is to be refused.
+
+    They obey the skip as well, whenever they are replayed.
+    """
+    ours = named(attempt.shard)
+    for name, _incarnation, outputs in trial.skips.shards:
+        other = named(name)
+        if other.count != ours.count and outputs:
+            make, _shard = cut(machine, other.spec)
+            if tried(replace(attempt, make=make, shard=name), say).diverged:
+                raise IslandError(f"{name}, which was in force before, has acted on {_listed(attempt.refused)}")
 
 
 def _check_key(config: Config, shard: Shard, sequences: list[int]) -> None:
@@ -130,25 +145,28 @@ def _listed(sequences: Sequence[int]) -> str:
     return " ".join(map(str, sequences))
 
 
-def decided(config: Config, shard: str, sequences: list[int], reason: str, trial: Trial, say: Say) -> int:
+def decided(attempt: Attempt, reason: str, trial: Trial, say: Say) -> int:
     """Sequence skips that were tried; return where they come into force. Raises IslandError where they are void."""
-    known = Skips(shard, trial.skips)
-    incarnation = known.incarnation + 1
+    config, shard, sequences = attempt.config, attempt.shard, attempt.refused
+    silent = not attempt.make().writes
+    known = Skips(Sharding(named(shard), trial.sharding, silent=silent), trial.skips)
+    incarnation, outputs, openings = known.incarnation + 1, known.outputs, known.openings
     say("sequencing the skip")
     with Voice(config, OPERATOR) as voice:
-        asked = [SkipMessage(shard, sequence, incarnation, known.outputs, reason) for sequence in sequences]
+        asked = [SkipMessage(shard, sequence, incarnation, outputs, reason) for sequence in sequences]
         voice.say(OPERATIONS, ENCODER.encode(asked), len(asked))
     say(f"opening incarnation {incarnation} of {shard}")
     with Voice(config, shard) as voice:
         voice.open()
-    skips = known
+    skips, index = known, trial.index
     with context() as made:
         while skips.incarnation < incarnation:  # others may be opened at the same time
-            openings = skips.openings + 1
-            skips = skips_behind(trial.index, shard, trial.skips, openings, config.sources, context=made, say=say)
+            openings += 1
+            blank = Skips(Sharding(named(shard), trial.sharding, silent=silent), trial.skips)
+            skips = skips_behind(index, blank, openings, config.sources, context=made, say=say)
     if not set(sequences) <= skips.in_force.keys():
         raise IslandError(
-            f"the skip is void: output {skips.outputs} of {shard} was sequenced, {known.outputs} was "
+            f"the skip is void: output {skips.outputs} of {shard} was sequenced, {outputs} was "
             "the last before. Nothing is changed: has a replica passed the message (`sequencer replicas`)? Else, again"
         )
     return skips.in_force[sequences[0]].opened
@@ -173,12 +191,16 @@ def await_again(config: Config, done: Done, say: Say) -> list[Row]:
 
 def _stopped_shard(config: Config, machine: str) -> str:
     """The one shard of a machine that is stopped, as I/N. Raises ConfigError where several are."""
-    stopped = sorted(
-        {row["shard"] for row in verdicts(config) if row["machine"] == machine and row["verdict"] in STOPPED}
-    )
+    rows = [row for row in verdicts(config) if row["machine"] == machine and row["verdict"] in STOPPED]
+    stopped = sorted({row["shard"] for row in rows if _may_be_in_force(row)})
     if len(stopped) > 1:
         raise ConfigError(f"{', '.join(stopped)} are stopped: say which one with --shard I/N")
     return named(stopped[0]).spec if stopped else "0/1"
+
+
+def _may_be_in_force(row: Row) -> bool:
+    """Whether a replica is of a shard that is in force, as far as it tells: one that is stuck does not."""
+    return row["shards"] in (0, named(row["shard"]).count)
 
 
 def _stopped(config: Config, shard: str) -> tuple[int, list[str]]:
@@ -187,7 +209,7 @@ def _stopped(config: Config, shard: str) -> tuple[int, list[str]]:
     Raises ConfigError where there are none.
     """
     rows = [row for row in verdicts(config) if row["shard"] == shard]
-    stopped = [row for row in rows if row["verdict"] in STOPPED]
+    stopped = [row for row in rows if row["verdict"] in STOPPED and _may_be_in_force(row)]
     if not stopped:
         known = ", ".join(sorted({row["shard"] for row in rows})) or "no such shard is known"
         raise ConfigError(

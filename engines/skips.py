@@ -12,8 +12,9 @@ Rules:
 - A skip in force at X of the message at N is obeyed at N, by every replica and in every replay: who begins before N
   has to know all skips that are in the log.
 - A state of N or behind it, and before X, is not that of the shard any more.
-- Where a machine has several shards, each obeys the skips of all: a shadow has to refuse what the shard in force has
-  refused, and for one that is in force too the message is not its own.
+- Only a shard that is in force can skip, or one of before that is not closed yet. Shards of another number obey it
+  too: a shadow has to refuse what the shard in force has refused. For its siblings, of the same number, the message
+  is not their own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ import msgspec
 
 from engines.messages import OPERATIONS, Message, SkipMessage
 from engines.runs import Run, operations_in
-from engines.sharding import named
+from engines.sharding import Shard, Sharding, named
 from sequencer.envelope import CONTROL, Batch, Entry
 
 _STATES = ".state"
@@ -54,11 +55,13 @@ class Decided(msgspec.Struct, frozen=True):
 class Skips:
     """The skips of all shards of a machine, as far as the log was heard by `shard`."""
 
-    def __init__(self, shard: str, state: SkipState | None = None) -> None:
+    def __init__(self, sharding: Sharding, state: SkipState | None = None) -> None:
+        """`sharding` is heard by `read`; a caller that does without hears it itself."""
         state = state or SkipState()
-        self.shard = shard
+        self.sharding = sharding
+        self.shard = shard = sharding.shard.sender
         self.in_force: dict[int, Decided] = {}
-        """By the sequence number of the skipped message."""
+        """Those that this shard obeys, by the sequence number of the skipped message."""
         self._of_machine = f"{named(shard).machine}."
         self._incarnations = {name: incarnation for name, incarnation, _outputs in state.shards}
         self._outputs = {name: outputs for name, _incarnation, outputs in state.shards}
@@ -89,11 +92,15 @@ class Skips:
         """Hear all of an entry."""
         for batch in entry.batches():
             if batch.channel == OPERATIONS:
-                self.propose(batch, operations_in(batch))
+                operations = operations_in(batch)
+                self.propose(batch, operations)
+                self.sharding.hear_all(batch.first_sequence, operations)
             elif batch.channel == CONTROL:
                 self.open(batch)
-            else:
+            elif batch.sender.startswith(self._of_machine):
                 self.note(batch)
+                self.sharding.see(batch.sender, batch.payload)
+        self.sharding.turn()
 
     def note(self, batch: Batch) -> None:
         """Hear a batch that may be an output of the machine."""
@@ -108,22 +115,24 @@ class Skips:
                 self._proposals.append(Proposal(one.shard, one.sequence, one.incarnation, one.outputs))  # type: ignore[attr-defined]
 
     def open(self, batch: Batch) -> list[int]:
-        """Hear that a sender's incarnation was opened; return what is skipped from here on."""
+        """Hear that a sender's incarnation was opened; return what this shard skips from here on."""
         sender = batch.sender
         if not sender.startswith(self._of_machine) or sender.endswith(_STATES):
             return []
         self._incarnations[sender] = batch.incarnation
         wanted = (sender, batch.incarnation, self._outputs.get(sender, 0))
         begun = [one.sequence for one in self._proposals if (one.shard, one.incarnation, one.outputs) == wanted]
+        if not self.sharding.may_skip(sender) or not concerns(sender, self.shard):
+            begun = []
         for sequence in begun:
             self.in_force.setdefault(sequence, Decided(batch.first_sequence, sender))
         self._proposals = [one for one in self._proposals if one.shard != sender or one.incarnation > batch.incarnation]
         return begun
 
 
-def skips_in(entries: Iterable[Entry], shard: str) -> dict[int, Decided]:
-    """The skips of a shard's machine that are in force in a log, from its beginning: as `Skips.in_force`."""
-    skips = Skips(shard)
+def skips_in(entries: Iterable[Entry], shard: Shard, *, silent: bool = False) -> dict[int, Decided]:
+    """The skips that a shard obeys in a log, from its beginning: as `Skips.in_force`."""
+    skips = Skips(Sharding(shard, silent=silent))
     for entry in entries:
         skips.read(entry)
     return skips.in_force

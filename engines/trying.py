@@ -24,6 +24,7 @@ from engines.machine import Machine
 from engines.replica import Replica
 from engines.reproducing import NO_END_S, Outcome, locate
 from engines.seeding import seed
+from engines.sharding import ShardingState
 from engines.skips import Decided, SkipState
 from sequencer.client import Replay
 from sequencer.config import Config
@@ -48,6 +49,7 @@ class Trial(msgspec.Struct):
     index: int = 0
     position: int = 0
     skips: SkipState = SkipState()
+    sharding: ShardingState = ShardingState()
     stops_at: int = 0
     error: str = ""
     diverged: bool = False
@@ -97,7 +99,7 @@ def next_culprit(attempt: Attempt, stops_at: int) -> Outcome:
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         replica, entries = attempt.begin(None, made)
-        return locate(replica.machine, entries, stops_at, replica.skipped)
+        return locate(replica.machine, entries, stops_at, replica.skipped, replica.sharding)
     finally:
         made.destroy(linger=0)
 
@@ -135,7 +137,8 @@ def _replay(attempt: Attempt, last_index: int, end: int, hand: Hand) -> Trial:
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     replica, entries = attempt.begin(last_index, made)
     trial = _take_all(replica, entries, end, hand)
-    trial.index, trial.position, trial.skips = last_index, replica.position, replica.skips.state()
+    trial.index, trial.position = last_index, replica.position
+    trial.skips, trial.sharding = replica.skips.state(), replica.sharding.state()
     return trial
 
 

@@ -6,9 +6,7 @@ Activate(machine, 2) at S  -->  entries up to here: version 1  |  entries behind
 from collections.abc import Iterable
 
 from engines.machine import Machine, Versioned
-from engines.messages import OPERATIONS, Activate, Message
-from engines.runs import operations_in
-from sequencer.envelope import Batch
+from engines.messages import Activate, Message
 from sequencer.errors import VersionError
 
 FIRST = 1
@@ -22,11 +20,6 @@ def latest_known(machine: Machine) -> int:
 def asked_in(operations: Iterable[Message], machine: str) -> int:
     """The latest version of a machine that operators activate here, or 0."""
     return max((one.version for one in operations if isinstance(one, Activate) and one.machine == machine), default=0)
-
-
-def asked_of(batches: Iterable[Batch], machine: str) -> int:
-    """The same, of all batches of an entry."""
-    return max((asked_in(operations_in(one), machine) for one in batches if one.channel == OPERATIONS), default=0)
 
 
 def activate(machine: Machine, version: int) -> None:

@@ -89,7 +89,11 @@ class Backlog:
             elif isinstance(command, _IN_AN_INSTRUMENT):
                 self._put_in(command.instrument_id, time_ns, sequence, command, emit)
             elif isinstance(command, Skipped):
-                self._put_in(getattr(command.command, "instrument_id", 0), time_ns, sequence, command, emit)
+                instrument_id = getattr(command.command, "instrument_id", 0)
+                if instrument_id or needs_decision(command):
+                    self._put_in(instrument_id, time_ns, sequence, command, emit)
+                else:
+                    self._instruments.handle(time_ns, (sequence,), (command,), {}, emit)
 
     def decide(
         self, first_sequence: int, end_sequence: int, refused: Mapping[int, int], emit: Emit, by: Deciders

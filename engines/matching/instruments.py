@@ -131,6 +131,13 @@ class Instruments:
                 own.append(command)
         return sequences, own
 
+    def skips(self, command: Message) -> bool:
+        """Whether this shard answers a command that is skipped. No symbol gets an id by that."""
+        if isinstance(command, SetInstrument):
+            return self.ids.get(command.symbol, 0) % self.shards == self.shard
+        instrument_id = getattr(command, "instrument_id", 0)
+        return is_sweep(command) or instrument_id % self.shards == self.shard
+
     def _owner(self, command: Message) -> int:
         """The shard that handles a command which names no instrument: this one, where all do."""
         if isinstance(command, SetInstrument):

@@ -121,8 +121,8 @@ class Matching:
     def skip(self, time_ns: int, sequence: int, channel: int, message: Message) -> list[Message]:
         """Refuse a command in its turn. Raises ValueError for decisions: their orders would wait for ever."""
         if channel == COMMANDS:
-            _place, own = self._instruments.own(sequence, [message])
-            return self.apply(time_ns, sequence, channel, [Skipped(message)]) if own else []  # type: ignore[arg-type]
+            is_own = self._instruments.skips(message)
+            return self.apply(time_ns, sequence, channel, [Skipped(message)]) if is_own else []  # type: ignore[arg-type]
         if not isinstance(message, CreditDecisions):
             return []
         first, last = message.first_sequence, message.first_sequence + message.count - 1
@@ -210,7 +210,8 @@ class Matching:
                 self._forget()
                 return
         elif line and first <= line[0].sequences[0] < end:
-            self._advance(end, refused, emit)
+            self._advance(end, refused | self._refused, emit)
+            self._forget()
             return
         elif line and line[0].sequences[0] < first <= line[-1].sequences[-1]:
             self._spill(emit)

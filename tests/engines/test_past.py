@@ -7,6 +7,7 @@ from engines.credit import Credit
 from engines.matching import Matching
 from engines.past import advance, machine_at, one_by_one, piecemeal
 from engines.reproducing import reproduce
+from engines.sharding import Shard, Sharding
 from engines.tracing import impact, trace
 from tests.models.shards import Shards, traded
 
@@ -103,7 +104,7 @@ def test_the_impact_of_an_order_reaches_those_that_it_traded_with():
 def test_a_message_done_again_gives_what_is_in_the_log():
     """For orders all over the log: credit's decision is the one that was sequenced."""
     for order_id in ORDERS[::10]:
-        outcome = reproduce(Credit(), ENTRIES, order_id, {})
+        outcome = reproduce(Credit(), ENTRIES, order_id, {}, Sharding(Shard("credit")))
         refused = {
             message.first_sequence + offset
             for message in MESSAGES.values()

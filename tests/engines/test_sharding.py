@@ -4,13 +4,14 @@ import pytest
 
 from engines import messages as m
 from engines import snapshot as images
+from engines.past import advance, finish, machine_at, piecemeal
 from engines.replica import Replica
 from engines.sharding import Shard, Sharding, ShardingState, named, parsed
 from engines.skips import skips_in
 from gateways.orders import Orders, runs
 from sequencer.errors import ConfigError
 from tests.models.poisoned import counts, vouched
-from tests.models.resharded import Venue
+from tests.models.resharded import COUNTS, Venue
 from tests.models.venue import by_instrument, expected_events
 
 SEEDS = range(25)
@@ -52,6 +53,14 @@ def test_each_instrument_has_the_events_of_the_naive_model(seed: int):
         state = images.encode(again.snapshot())
         assert images.encode(process.replica.snapshot()) == state
         assert not again.unconfirmed
+        offline = machine_at(process.make(), entries, 0, {}, Sharding(named(process.shard)))
+        assert offline.snapshot() == again.machine.snapshot()
+        cut, sharding = process.make(), Sharding(named(process.shard))
+        for entry in entries:
+            for run in piecemeal(cut, entry):
+                advance(cut, entry.time_ns, run)
+            finish(cut, entry, sharding)
+        assert cut.snapshot() == again.machine.snapshot()
         for snapshot, vouch in vouched(entries, process.shard, process.images)[::5]:
             replica = Replica.resumed(process.make(), snapshot, vouch)
             for entry in entries[snapshot.index :]:
@@ -82,7 +91,7 @@ def test_what_one_shard_was_told_to_skip_every_later_one_skips(seed: int):
     venue.settle()
     entries = venue.sequencer.log.entries
     for process in venue.processes:
-        skipped = skips_in(entries, process.shard)
+        skipped = skips_in(entries, named(process.shard))
         again = Replica(process.make(), process.shard, skipped)
         for entry in entries:
             again.apply(entry)
@@ -95,7 +104,7 @@ def test_what_one_shard_was_told_to_skip_every_later_one_skips(seed: int):
                     replica.apply(entry)
                 assert images.encode(replica.snapshot()) == state
     commands = messages_of(entries, m.COMMANDS)
-    skips = dict.fromkeys(skips_in(entries, "matching.0"), int(m.Reason.SKIPPED))
+    skips = {at: int(m.Reason.SKIPPED) for name in COUNTS for at in skips_in(entries, Shard(name))}
     events = [event for _at, _time, event in messages_of(entries, m.RESULTS) if not isinstance(event, m.ShardClosed)]
     expected = expected_events(commands, skips)
 
@@ -149,7 +158,7 @@ def test_what_changes_the_number(asked, count):
     sharding = Sharding(Shard("matching"))
     for sequence, operation in enumerate(asked, 10):
         sharding.hear(sequence, operation)
-        sharding.turn(silent=False)
+        sharding.turn()
 
     assert sharding.count == count
     assert sharding.state() == (ShardingState(2, 10, ["matching.0"]) if count == 2 else ShardingState())

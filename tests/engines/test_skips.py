@@ -13,6 +13,7 @@ from engines.matching import Matching
 from engines.past import advance
 from engines.replica import Replica
 from engines.runs import Run
+from engines.sharding import Shard, Sharding, ShardingState, named
 from engines.skips import Decided, Skips, skips_in, without
 from sequencer.envelope import CONTROL, encode_batch
 from tests.models.poisoned import PoisonedCredit, PoisonedMatching, Sequencer, World, counts, vouched
@@ -44,7 +45,7 @@ def test_every_replay_obeys_it(seed: int, kind: str):
     entries = world.sequencer.log.entries
 
     for process in world.processes:
-        skipped = skips_in(entries, process.shard)
+        skipped = skips_in(entries, named(process.shard))
         again = whole(process, entries, skipped)
         state = images.encode(again.snapshot())
         assert images.encode(process.replica.snapshot()) == state
@@ -88,7 +89,7 @@ def test_every_order_is_answered_once(kind: str):
         if isinstance(command, m.NewOrder)
     }
     found, reasons = answers(entries)
-    skipped = {*skips_in(entries, "matching.0"), *skips_in(entries, "credit.0")}
+    skipped = {*skips_in(entries, Shard("matching")), *skips_in(entries, Shard("credit"))}
     state = world.processes[0].replica.machine.snapshot()
     _shard, _shards, ledger = msgspec.msgpack.decode(state, type=tuple[int, int, LedgerState])
 
@@ -115,7 +116,7 @@ def opening(incarnation: int = 1):
 
 def skips_after(*acts) -> Skips:
     """What is known after a log of outputs, openings and proposals that begins at sequence 10."""
-    skips = Skips("matching.0")
+    skips = Skips(Sharding(Shard("matching")))
     for place, act in enumerate(acts, 10):
         batch = act if not isinstance(act, m.SkipMessage) else encode_batch("operator", m.OPERATIONS, 1, b"", count=1)
         batch.first_sequence = place
@@ -156,6 +157,35 @@ def skips_after(*acts) -> Skips:
 def test_it_is_decided_where_the_incarnation_is_opened(acts, in_force):
     """In force if the last output in the log is the one that it names; void if not."""
     assert {sequence: one.opened for sequence, one in skips_after(*acts).in_force.items()} == in_force
+
+
+def test_a_shadow_cannot_skip():
+    """What it is stopped at the shard in force may have acted on: its proposal is void, whoever opens what."""
+    for shard in (Shard("matching"), Shard("matching", 0, 2)):
+        skips = Skips(Sharding(shard))
+        ask = encode_batch("operator", m.OPERATIONS, 1, b"", count=1)
+        ask.first_sequence = 10
+        skips.propose(ask, [m.SkipMessage("matching.0of2", 5, 1, 0)])
+        opened = encode_batch("matching.0of2", CONTROL, 0, b"", count=1, incarnation=1)
+        opened.first_sequence = 11
+
+        assert skips.open(opened) == []
+        assert skips.in_force == {}
+
+
+def test_siblings_do_not_obey_and_other_numbers_do():
+    """With two shards in force, what one skips is no matter of the other, and one of a whole."""
+    obeyed = {}
+    for shard in (Shard("matching"), Shard("matching", 0, 2), Shard("matching", 1, 2), Shard("matching", 3, 4)):
+        skips = Skips(Sharding(shard, ShardingState(2, 3, [])))
+        ask = encode_batch("operator", m.OPERATIONS, 1, b"", count=1)
+        ask.first_sequence = 10
+        skips.propose(ask, [m.SkipMessage("matching.1of2", 5, 1, 0)])
+        opened = encode_batch("matching.1of2", CONTROL, 0, b"", count=1, incarnation=1)
+        opened.first_sequence = 11
+        obeyed[shard.sender] = skips.open(opened)
+
+    assert obeyed == {"matching.0": [5], "matching.0of2": [], "matching.1of2": [5], "matching.3of4": [5]}
 
 
 def test_an_output_that_comes_too_late_is_refused():
@@ -213,6 +243,28 @@ def test_the_answer_is_a_refusal(command, credit, matching):
 
     assert events == ([] if matching is None else [matching])
     assert not engine.waiting()
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (0, 2), (1, 2), (3, 4)])
+def test_no_symbol_gets_an_id_by_being_skipped(shard):
+    """In a shard of any number the next new symbol has the same id; the rejection is one shard's."""
+    engine = Matching(*shard)
+    engine.apply(1, 1, m.COMMANDS, [m.SetInstrument(0, 1, "A", "USD", 1, 0, 1, 0)])
+    refused(engine, m.SetInstrument(0, 1, "BAD", "USD", 1, 0, 1, 0))
+    engine.apply(1, 11, m.COMMANDS, [m.SetInstrument(0, 1, name, "USD", 1, 0, 1, 0) for name in "BCDE"])
+    ids = {symbol: instrument_id for instrument_id, symbol in engine.symbols().items()}
+
+    assert ids == {name: at for at, name in enumerate("ABCDE", 1) if at % shard[1] == shard[0]}
+
+
+def test_what_concerns_no_instrument_waits_in_no_queue():
+    """An order for instrument 0 waits; a skipped CancelAll of everything does not wait behind it."""
+    engine = Matching()
+    engine.apply(1, 1, m.COMMANDS, [m.NewOrder(1, 1, 0, "a", 1, 5, 5)])
+    engine.apply(1, 2, m.DECISIONS, [m.CreditDecisions(9, 1)])
+    engine.turn()
+
+    assert refused(engine, m.CancelAll(1, 2)) == [m.CancelRejected(10, m.Reason.SKIPPED)]
 
 
 def test_a_decision_is_never_skipped():

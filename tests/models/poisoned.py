@@ -21,7 +21,7 @@ from engines.matching.backlog import Backlog
 from engines.matching.instruments import Instruments
 from engines.messages import COMMANDS, ENCODER, OPERATIONS, StateDigest
 from engines.replica import Replica
-from engines.sharding import named
+from engines.sharding import Sharding, named
 from engines.skips import Decided, Skips, overruled, skips_in
 from sequencer.envelope import CONTROL, Batch, Entry, encode_batch
 from sequencer.errors import DivergedError
@@ -61,11 +61,18 @@ class PoisonedCredit(Credit):
 
     def apply(self, time_ns, first_sequence, channel, messages):
         for sequence, message in enumerate(messages, first_sequence):
-            if isinstance(message, m.NewOrder) and message.client_order_id == POISON:
+            is_order = isinstance(message, m.NewOrder) and self._is_own(message.client_id)
+            if is_order and message.client_order_id == POISON:
                 raise PoisonError(sequence)
             if isinstance(message, m.Trade) and message.price == self.POISON_PRICE:
                 raise PoisonError(sequence)
         return super().apply(time_ns, first_sequence, channel, messages)
+
+
+class PoisonedInOrders(PoisonedCredit):
+    """Cannot decide an order that is called POISON, and takes every trade."""
+
+    POISON_PRICE = -1
 
 
 class Sequencer:
@@ -281,7 +288,7 @@ class World:
 
 def skips_of(entries, shard) -> Skips:
     """What is known of a shard's skips at the end of a log."""
-    skips = Skips(shard)
+    skips = Skips(Sharding(named(shard)))
     for entry in entries:
         skips.read(entry)
     return skips
@@ -293,7 +300,7 @@ def culprits(process: Process) -> list[int] | None:
     None where another replica has acted on them: only a sound machine helps then.
     """
     entries, stopped = process.sequencer.log.entries, process.replica.position
-    skipped = skips_in(entries, process.shard)
+    skipped = skips_in(entries, named(process.shard))
     found: list[int] = []
     while True:
         replica = Replica(process.make(), process.shard, skipped)

@@ -12,7 +12,7 @@ from engines.credit import Credit
 from engines.matching import Matching
 from engines.messages import COMMANDS, OPERATIONS
 from engines.sharding import Shard
-from tests.models.poisoned import POISON, PoisonedMatching, Process, Sequencer, World
+from tests.models.poisoned import POISON, PoisonedInOrders, PoisonedMatching, Process, Sequencer, World
 
 COUNTS = {"credit": (1, 2, 3), "matching": (1, 2, 4)}
 MACHINES = {"credit": Credit, "matching": Matching}
@@ -20,14 +20,16 @@ CLIENTS, INSTRUMENTS = 5, 6
 
 
 class Venue:
-    """One replica of each shard. With a `poison_share` matching cannot take so many of the orders."""
+    """One replica of each shard. With a `poison_share` matching, or credit, cannot take so many of the orders."""
 
     def __init__(self, seed: int, poison_share: float = 0.0) -> None:
         self.draw = random.Random(seed)
         self.sequencer = Sequencer()
         self.asked = ""
         self._poison_share = poison_share
-        machines = {**MACHINES, "matching": PoisonedMatching}
+        machines = dict(MACHINES)
+        if poison_share:
+            machines |= self.draw.choice([{"matching": PoisonedMatching}, {"credit": PoisonedInOrders}])
         self.processes = [
             Process(partial(machines[machine], index, count), Shard(machine, index, count).sender, self.sequencer)
             for machine, counts in COUNTS.items()
