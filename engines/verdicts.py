@@ -15,6 +15,8 @@ from sequencer import admin
 from sequencer.config import Config
 
 Row = dict[str, Any]
+COLUMNS: Final = ("name", "shard", "verdict", "position", "lag", "lag_ms", "rate", "why")
+"""What is shown of them in a table."""
 FIELDS: Final = (
     *("position", "lag", "lag_ms", "rate", "outputs", "confirmed", "marker", "vouched", "pid"),
     *("shards", "speaks", "rules", "knows"),

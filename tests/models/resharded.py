@@ -66,21 +66,7 @@ class Venue:
             else:
                 process.submit(self.draw)
 
-    def settle(self) -> None:
-        """Let everything come to its end. Raises AssertionError when it does not."""
-        for _ in range(400):
-            before = len(self.sequencer.log.entries)
-            for process in self.processes:
-                while process.index < len(self.sequencer.log.entries):
-                    process.step(self.draw)
-                for _again in range(30):
-                    process.submit(self.draw)
-            if before == len(self.sequencer.log.entries):
-                if not self.asked and not any(process.halted for process in self.processes):
-                    return
-                self.operate()
-        raise AssertionError("it does not settle")
-
+    settle = World.settle
     operate = World.operate
 
     def _trade(self) -> None:
