@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "attach": ["--dir"],
     "one_process": [],
     "shards": [],
+    "duplicates": [],
     "venue": ["--dir"],
 }
 
