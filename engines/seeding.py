@@ -26,7 +26,7 @@ from engines.machine import Machine
 from engines.messages import DECODERS, STATES, StateDigest
 from engines.past import NOTHING_SKIPPED
 from engines.replica import Replica
-from engines.sharding import Sharding, named
+from engines.sharding import Sharding, is_shard_of, named
 from engines.skips import Decided, Skips, overruled
 from engines.snapshot import Snapshot
 from sequencer.client import (
@@ -143,8 +143,9 @@ def _openings(sources: tuple[Source, ...], shard: str, say: Say) -> int:
 
 def openings_of(sources: Sequence[Source], shard: str) -> int:
     """How many incarnations the shards of a shard's machine have opened. Raises UnreachableError."""
-    positions = positions_of(sources, f"{named(shard).machine}.")
-    return sum(at.incarnation for at in positions if not at.sender.endswith(".state"))
+    machine = named(shard).machine
+    positions = positions_of(sources, f"{machine}.")
+    return sum(at.incarnation for at in positions if is_shard_of(machine, at.sender))
 
 
 def candidates(

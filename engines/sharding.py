@@ -60,6 +60,12 @@ def named(sender: str) -> Shard:
     return Shard(found[1], int(found[2]), int(found[3] or 1))
 
 
+def is_shard_of(machine: str, sender: str) -> bool:
+    """Whether a sender is a shard of a machine, by its name. Anybody may open a session under a name that is none."""
+    found = _SENDER.fullmatch(sender)
+    return found is not None and found[1] == machine
+
+
 class ShardingState(msgspec.Struct, array_like=True, frozen=True):
     """How many shards are in force; since which Reshard (0: since the beginning); which of before are not closed."""
 

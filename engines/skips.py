@@ -18,15 +18,16 @@ Rules:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
 from engines.messages import OPERATIONS, Message, SkipMessage
 from engines.runs import Run, operations_in
-from engines.sharding import Shard, Sharding, named
+from engines.sharding import Shard, Sharding, is_shard_of, named
 from sequencer.envelope import CONTROL, Batch, Entry
 
-_STATES = ".state"
+SENDERS_MAX: Final = 4096
 
 
 class Proposal(msgspec.Struct, array_like=True, frozen=True):
@@ -59,10 +60,11 @@ class Skips:
         """`sharding` is heard by `read`; a caller that does without hears it itself."""
         state = state or SkipState()
         self.sharding = sharding
-        self.shard = shard = sharding.shard.sender
+        self.shard = sharding.shard.sender
         self.in_force: dict[int, Decided] = {}
         """Those that this shard obeys, by the sequence number of the skipped message."""
-        self._of_machine = f"{named(shard).machine}."
+        self._shards: dict[str, bool] = {}
+        """Sender -> whether it is a shard of the machine."""
         self._incarnations = {name: incarnation for name, incarnation, _outputs in state.shards}
         self._outputs = {name: outputs for name, _incarnation, outputs in state.shards}
         self._proposals = list(state.proposals)
@@ -97,27 +99,30 @@ class Skips:
                 self.sharding.hear_all(batch.first_sequence, operations)
             elif batch.channel == CONTROL:
                 self.open(batch)
-            elif batch.sender.startswith(self._of_machine):
+            else:
                 self.note(batch)
                 self.sharding.see(batch.sender, batch.payload)
         self.sharding.turn()
 
     def note(self, batch: Batch) -> None:
         """Hear a batch that may be an output of the machine."""
-        if batch.sender.startswith(self._of_machine) and not batch.sender.endswith(_STATES):
+        if self._is_ours(batch.sender):
             self._outputs[batch.sender] = batch.number
 
     def propose(self, batch: Batch, operations: Iterable[Message]) -> None:
         """Hear what operators ask for."""
         for one in operations:
-            is_ours = isinstance(one, SkipMessage) and one.shard.startswith(self._of_machine)
-            if is_ours and 0 < one.sequence < batch.first_sequence:  # type: ignore[attr-defined]
-                self._proposals.append(Proposal(one.shard, one.sequence, one.incarnation, one.outputs))  # type: ignore[attr-defined]
+            if (
+                isinstance(one, SkipMessage)
+                and is_shard_of(self.sharding.shard.machine, one.shard)
+                and 0 < one.sequence < batch.first_sequence
+            ):
+                self._proposals.append(Proposal(one.shard, one.sequence, one.incarnation, one.outputs))
 
     def open(self, batch: Batch) -> list[int]:
         """Hear that a sender's incarnation was opened; return what this shard skips from here on."""
         sender = batch.sender
-        if not sender.startswith(self._of_machine) or sender.endswith(_STATES):
+        if not self._is_ours(sender):
             return []
         self._incarnations[sender] = batch.incarnation
         wanted = (sender, batch.incarnation, self._outputs.get(sender, 0))
@@ -128,6 +133,15 @@ class Skips:
             self.in_force.setdefault(sequence, Decided(batch.first_sequence, sender))
         self._proposals = [one for one in self._proposals if one.shard != sender or one.incarnation > batch.incarnation]
         return begun
+
+    def _is_ours(self, sender: str) -> bool:
+        """Asked of every batch, so it is remembered of each sender."""
+        known = self._shards.get(sender)
+        if known is None:
+            if len(self._shards) >= SENDERS_MAX:
+                self._shards.clear()
+            known = self._shards[sender] = is_shard_of(self.sharding.shard.machine, sender)
+        return known
 
 
 def skips_in(entries: Iterable[Entry], shard: Shard, *, silent: bool = False) -> dict[int, Decided]:

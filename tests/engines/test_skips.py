@@ -173,6 +173,24 @@ def test_a_shadow_cannot_skip():
         assert skips.in_force == {}
 
 
+@pytest.mark.parametrize("name", ["matching.evil", "matching.", "matching.0.state", "matching.1of", "matching", "m.0"])
+def test_a_session_under_a_name_that_is_no_shard_is_nobodys(name: str):
+    """Anybody may open one: it stops no replica, and is not counted."""
+    replica = Replica(Matching(), "matching.0")
+    opened = encode_batch(name, CONTROL, 0, b"", count=1, incarnation=1)
+    ask = m.SkipMessage(name, 1, 1, 0)
+    said = encode_batch("operator", m.OPERATIONS, 1, m.ENCODER.encode([ask]), count=1)
+    sequencer = Sequencer()
+    sequencer.take([encode_batch("gateway.1", m.COMMANDS, 1, m.ENCODER.encode([m.Tick()]), count=1)])
+    sequencer.take([said])
+    sequencer.take([opened])
+    for entry in sequencer.log.entries:
+        replica.apply(entry)
+
+    assert len(sequencer.log.entries) == 3
+    assert (replica.skips.openings, replica.skips.in_force, replica.overruled_by) == (0, {}, 0)
+
+
 def test_siblings_do_not_obey_and_other_numbers_do():
     """With two shards in force, what one skips is no matter of the other, and one of a whole."""
     obeyed = {}
