@@ -33,9 +33,10 @@ class Child(msgspec.Struct, frozen=True):
         os.waitpid(self.pid, 0)
 
 
-def fork(work: Callable[[int, int], None], *, keeps_files: bool = False) -> Child:
-    """Have `work(read_fd, write_fd)` done in a process of its own, in the idle class: it takes what nobody else wants.
+def fork(work: Callable[[int, int], None], *, keeps_files: bool = False, is_idle: bool = False) -> Child:
+    """Have `work(read_fd, write_fd)` done in a process of its own.
 
+    Idle, it takes of the processor what nobody else wants.
     What it raises is written as FAILED and a text. It ends with `work`, and should when `read_fd` ends: its parent has.
     """
     read_fd, child_write_fd = os.pipe()
@@ -44,7 +45,7 @@ def fork(work: Callable[[int, int], None], *, keeps_files: bool = False) -> Chil
     if not pid:
         os.close(read_fd)
         os.close(write_fd)
-        _be_child(work, child_read_fd, child_write_fd, keeps_files)
+        _be_child(work, child_read_fd, child_write_fd, keeps_files, is_idle)
     os.close(child_read_fd)
     os.close(child_write_fd)
     return Child(pid, read_fd, write_fd)
@@ -59,7 +60,7 @@ def close_others(*kept: int) -> None:
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
-def _be_child(work: Callable[[int, int], None], read_fd: int, write_fd: int, keeps_files: bool) -> None:
+def _be_child(work: Callable[[int, int], None], read_fd: int, write_fd: int, keeps_files: bool, is_idle: bool) -> None:
     code = 1
     try:
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -67,6 +68,7 @@ def _be_child(work: Callable[[int, int], None], read_fd: int, write_fd: int, kee
         if not keeps_files:
             gc.disable()
             close_others(read_fd, write_fd)
+        if is_idle:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         work(read_fd, write_fd)
         code = 0

@@ -23,7 +23,7 @@ import zmq
 
 from engines.divergence import keep
 from engines.hand import Hand
-from engines.locating import Locator
+from engines.locating import Locator, searching
 from engines.machine import Machine
 from engines.machines import cut
 from engines.messages import OPERATIONS, DetachReplica, Message
@@ -80,7 +80,7 @@ class Host:
         self._locator: Locator | None = None
         self._turned_ns = 0
         self._search: Callable[[int], Locator] = lambda index: Locator(
-            config, make, shard, self.replica.position + 1, index
+            searching(config, make, shard, self.replica.position + 1, index)
         )
         self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
         try:
@@ -259,9 +259,8 @@ class Host:
         if self._locator is None:
             return
         found = self._locator.tend()
-        if self._locator.error:
-            self._detail["search_error"] = self._locator.error
-        if found is not None and found.error:
+        self._detail["search_error"] = self._locator.error
+        if found is not None:
             self._detail.update({"poison": found.sequence, "command": found.command})
             self._detail["message"] = {"type": found.type, **found.fields}
             self._detail["state_before"] = found.state

@@ -70,7 +70,9 @@ class Taker:
             self._end(next(child for child in self._children if child.told))
         number, position, outputs = replica.markers.number, replica.position, replica.number
         nodes = self._nodes if keep else ()
-        child = fork(lambda read_fd, write_fd: _work(replica.snapshot(), read_fd, write_fd, nodes, self._name))
+        child = fork(
+            lambda read_fd, write_fd: _work(replica.snapshot(), read_fd, write_fd, nodes, self._name), is_idle=True
+        )
         os.set_blocking(child.read_fd, False)
         self._children.append(_Child(child, number, position, outputs))
 

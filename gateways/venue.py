@@ -43,6 +43,11 @@ reserve_channels = [2, 3, 4, 5]   # all but commands are served while the disk i
 "operator" = [4]
 "*.state" = [5]
 
+# An output is sequenced once so many replicas have made the same; without this, the first copy is taken.
+# [output_quorum]
+# "matching.*" = 2
+# "credit.*" = 2
+
 [endpoints]
 order = "tcp://127.0.0.1:{order}"
 marketdata = "tcp://127.0.0.1:{marketdata}"

@@ -23,6 +23,9 @@ SILENT_MS = 3000
 LAG_MAX = 100_000
 """Messages behind the stream at which `health` complains."""
 
+UNDECIDED_MS = 1000
+"""An output that has waited so long for its quorum is told."""
+
 NODE_STATES = {
     "stranger": ": its disk is not one that the group knows; `sequencer members add` takes it in",
     "removed": ": it belongs to the group no more; stop it, or `sequencer members add` takes it in again",
@@ -91,10 +94,22 @@ def problems(found: Status, config: Config) -> list[str]:
             reasons.append(f"{row['name']} is {row['state']}" + (f": {row['why']}" if row.get("why") else ""))
         elif row["lag"] > LAG_MAX:
             reasons.append(f"{row['name']} is {row['lag']:,} messages behind")
+    reasons += [reason for row in found.nodes for reason in _undecided(row)]
     pids = running(config.data_dir)
     if SUPERVISOR in pids:
         reasons += [f"{name} does not run" for name, _command in commands(config) if name not in pids]
     return reasons
+
+
+def _undecided(node: Row) -> list[str]:
+    """Which outputs wait for more replicas to make the same: not those of a moment ago."""
+    return [
+        f"output {one.number:,} of {sender} waits for {one.needed} replicas that make the same: "
+        + "; ".join(f"{', '.join(voters)} made {digest}" for digest, voters in one.votes.items())
+        + (": attach another, which decides" if len(one.votes) > 1 else ": is another replica of it running?")
+        for sender, one in node.get("undecided", {}).items()
+        if one.for_ms > UNDECIDED_MS
+    ]
 
 
 def sessions(config: Config) -> list[Row]:
@@ -134,7 +149,14 @@ def _node_row(name: str, answer: NodeStatus | None, pid: int, committed: int) ->
     node = answer.node
     position = int(node["position"])
     state = _node_state(answer)
-    return {**node, "name": name, "lag": committed - position, "state": state, "senders": answer.sessions}
+    return {
+        **node,
+        "name": name,
+        "lag": committed - position,
+        "state": state,
+        "senders": answer.sessions,
+        "undecided": answer.undecided,
+    }
 
 
 def _node_state(answer: NodeStatus) -> str:

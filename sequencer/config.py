@@ -6,6 +6,7 @@
     [timing]     elections and heartbeats
     [limits]     what a node takes in
     [channels]   which senders may write on which channels
+    [output_quorum]  how many replicas must have made an output of which senders, before it is sequenced
     [endpoints]  where gateways listen
     [processes]  what `sequencer up` starts beside the nodes
 
@@ -24,6 +25,7 @@ from sequencer.errors import ConfigError
 from sequencer.members import Member, Members
 
 FILE_NAME = "venue.toml"
+OUTPUT_QUORUM_MAX = 7
 _SOCKET_PATH_BYTES_MAX = 100
 _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
 
@@ -101,6 +103,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalConfig = JournalConfig()
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
+    output_quorum: dict[str, int] = {}
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -115,6 +118,7 @@ class Config(msgspec.Struct, frozen=True):
     journal: JournalConfig
     timing: TimingConfig
     limits: LimitsConfig
+    output_quorum: dict[str, int]
     founders: Members
     """The group as its log begins."""
     written_nodes: tuple[NodeConfig, ...]
@@ -155,6 +159,7 @@ class Config(msgspec.Struct, frozen=True):
             journal=file.journal,
             timing=file.timing,
             limits=file.limits,
+            output_quorum=file.output_quorum,
             founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
             written_nodes=tuple(file.nodes),
         )
@@ -213,6 +218,11 @@ class Config(msgspec.Struct, frozen=True):
             if fnmatchcase(sender, pattern)
             for channel in channels
         )
+
+    def needed(self, sender: str) -> int:
+        """How many processes must have made a sender's batches before they are sequenced: those of the first fit."""
+        fits = (count for pattern, count in self.output_quorum.items() if fnmatchcase(sender, pattern))
+        return next(fits, 1)
 
 
 def endpoint_in(base: Path, endpoint: str) -> str:
@@ -316,4 +326,7 @@ def _number_problem(file: _File) -> str:
     for pattern, channels in file.channels.items():
         if len(pattern) > SENDER_BYTES_MAX or not all(0 < channel < 1 << 16 for channel in channels):
             return f"channels.{pattern}: expected channel numbers from 1 to 65535, got {channels}"
+    for pattern, count in file.output_quorum.items():
+        if not 1 <= count <= OUTPUT_QUORUM_MAX:
+            return f"output_quorum.{pattern}: expected 1 to {OUTPUT_QUORUM_MAX} replicas, got {count}"
     return ""

@@ -180,9 +180,9 @@ class DurableOrderer:
 
     # --- input --------------------------------------------------------------------------------
 
-    def take(self, frame: bytes, leader_ingress: str) -> Answer | None:
+    def take(self, frame: bytes, leader_ingress: str, voter: str) -> Answer | None:
         """Judge the batches of a frame; see `Orderer.take`."""
-        return self.orderer.take(frame, self._serves, leader_ingress)
+        return self.orderer.take(frame, self._serves, leader_ingress, voter, self.now_ms)
 
     def hear(self, event: Event) -> None:
         """Take a peer's message, or an operator's wish; what is owed for it is done by `turn`.
@@ -353,7 +353,7 @@ def _recover(
     )
     sessions.commit(raft.commit_index)
     clock = SequencedClock(log.last_time_ns, clocks.wall_ns(), clocks.monotonic_ns())
-    return Orderer(raft, sessions, clock, config.permitted, config.limits)
+    return Orderer(raft, sessions, clock, config.permitted, config.limits, config.needed)
 
 
 def _refuse_suspect(journal: Journal, name: str) -> None:

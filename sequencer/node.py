@@ -39,6 +39,7 @@ from sequencer.protocol import (
     Question,
     Refused,
     Report,
+    process_of,
 )
 from sequencer.publisher import Publisher
 from sequencer.raft import ChangeMembers, Message, Read, Role, Transfer
@@ -233,7 +234,7 @@ class Node:
                 continue  # not our protocol's two frames
             answer: Answer | None
             if frame[:4] == BATCH_MAGIC:
-                answer = self._core.take(frame, leader_ingress)
+                answer = self._core.take(frame, leader_ingress, process_of(identity))
             else:
                 answer = self._answer(identity, frame)
             if answer is not None and not self._said_lately(identity, answer):
@@ -349,4 +350,7 @@ class Node:
         }
         reports = [(name, now_ms - heard_ms, body) for name, (heard_ms, body) in sorted(self._reports.items())]
         positions = core.orderer.sessions.positions()
-        return NodeStatus(node, reports, {name: (at.incarnation, at.number) for name, at in positions.items()})
+        undecided = core.orderer.agreements.undecided(core.orderer.sessions.reached, now_ms)
+        return NodeStatus(
+            node, reports, {name: (at.incarnation, at.number) for name, at in positions.items()}, undecided
+        )

@@ -8,11 +8,13 @@ Rules:
 - A batch's digest is checked before it is accepted, and a sender's channels before that. Nobody speaks as
   the sequencer itself.
 - The table of senders follows the raft log entry by entry, in every role.
+- Where more than one process has to make a sender's batches, they wait for that; see `agreeing`.
 - What waits for an entry is dropped with the lead: its senders resend it. A leader that hands over lets it wait.
 """
 
 from collections.abc import Callable
 
+from sequencer.agreeing import Agreements
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
 from sequencer.envelope import CONTROL, Batch, Entry, split_batches, verify
@@ -22,9 +24,11 @@ from sequencer.protocol import Answer, NotLeader, PositionOf, Refused
 from sequencer.raft import Append, Duties, Event, Propose, Raft, Role
 from sequencer.sessions import Position, Sessions, Verdict
 
+_NOT_REFUSED = ("accepted", "held")
+
 
 class Orderer:
-    """A node's pure part. `permitted` names the channels of a sender."""
+    """A node's pure part. `permitted` names the channels of a sender, `needed` how many must have made its batches."""
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class Orderer:
         clock: SequencedClock,
         permitted: Callable[[str], frozenset[int]],
         limits: LimitsConfig,
+        needed: Callable[[str], int] = lambda _sender: 1,
     ) -> None:
         self.raft = raft
         self.sessions = sessions
@@ -40,7 +45,10 @@ class Orderer:
         self.owed = Duties()
         self._permitted = permitted
         self._permissions: dict[str, frozenset[int]] = {}
+        self._needs: dict[str, int] = {}
         self._limits = limits
+        self.agreements = Agreements(needed)
+        self._needed = needed
         self._waiting: list[Batch] = []
         self._waiting_bytes = 0
         self._waiting_digests: dict[tuple[str, int], bytes] = {}
@@ -58,10 +66,13 @@ class Orderer:
 
     # --- intake -------------------------------------------------------------------------------
 
-    def take(self, frame: bytes, served: Callable[[int], bool], leader_ingress: str) -> Answer | None:
-        """Judge the batches of a frame; the first that is not accepted is answered, the rest is judged on.
+    def take(
+        self, frame: bytes, served: Callable[[int], bool], leader_ingress: str, voter: str = "", now_ms: int = 0
+    ) -> Answer | None:
+        """Judge the batches of a frame; the first that is refused is answered, the rest is judged on.
 
-        `served` tells whether a channel is served at the moment (a full disk serves only some).
+        `served` tells whether a channel is served at the moment (a full disk serves only some); `voter` is the
+        process that sends the frame.
         """
         if not self.is_leader:
             return NotLeader(leader_ingress)
@@ -71,8 +82,8 @@ class Orderer:
             return Refused("invalid", 0, "", 0, 0, b"")
         answer: Answer | None = None
         for batch in batches:
-            verdict = self._judge(batch, served)
-            if verdict != "accepted" and answer is None:
+            verdict = self._judge(batch, served, voter, now_ms)
+            if verdict not in _NOT_REFUSED and answer is None:
                 answer = self._refusal(batch, verdict)
         return answer
 
@@ -81,11 +92,16 @@ class Orderer:
         at = self.sessions.position(sender)
         return PositionOf(sender, at.incarnation, at.number, at.digest)
 
-    def _judge(self, batch: Batch, served: Callable[[int], bool]) -> str:
+    def _judge(self, batch: Batch, served: Callable[[int], bool], voter: str, now_ms: int) -> str:
         if not self._permits(batch):
             return "not-permitted"
         if not served(batch.channel):
             return "full"
+        if batch.channel != CONTROL and self._needed_of(batch.sender) > 1:
+            at = self._pending.get(batch.sender) or self.sessions.reached(batch.sender)
+            follows = batch.number > at.number + 1 or (batch.number == at.number + 1 and batch.previous == at.digest)
+            if follows and batch.incarnation == at.incarnation:
+                return self._count(voter, batch, at, now_ms)
         before = self._pending.get(batch.sender)
         verdict = self.sessions.judge(batch, self._pending)
         if verdict is Verdict.DUPLICATE:
@@ -96,11 +112,23 @@ class Orderer:
         if not batch.count or not verify(batch):
             self._unjudge(batch.sender, before)
             return "invalid"
+        self._accept(batch)
+        return "accepted"
+
+    def _count(self, voter: str, batch: Batch, at: Position, now_ms: int) -> str:
+        """Hold a batch until enough have made it; accept what now follows."""
+        if not batch.count or not (self.agreements.holds(batch) or verify(batch)):
+            return "invalid"
+        for decided in self.agreements.vote(voter, batch, at, now_ms):
+            self.sessions.judge(decided, self._pending)
+            self._accept(decided)
+        return "held"
+
+    def _accept(self, batch: Batch) -> None:
         self._waiting.append(batch)
         self._waiting_bytes += len(batch.data)
         if batch.channel != CONTROL:
             self._waiting_digests[batch.sender, batch.number] = batch.digest
-        return "accepted"
 
     def _permits(self, batch: Batch) -> bool:
         if batch.sender == SEQUENCER:
@@ -120,6 +148,14 @@ class Orderer:
                 self._permissions.clear()
             channels = self._permissions[sender] = self._permitted(sender)
         return channels
+
+    def _needed_of(self, sender: str) -> int:
+        needed = self._needs.get(sender)
+        if needed is None:
+            if len(self._needs) > 4096:
+                self._needs.clear()
+            needed = self._needs[sender] = self._needed(sender)
+        return needed
 
     def _refusal(self, batch: Batch, verdict: str) -> Refused:
         at = self.sessions.position(batch.sender)
@@ -158,6 +194,8 @@ class Orderer:
         owed.notices += duties.notices
         owed.reads += duties.reads
         owed.covered = owed.covered or duties.covered
+        if not self.is_leader:
+            self.agreements.clear()
         if not self.is_leader and self._waiting:
             self._waiting, self._waiting_bytes = [], 0
             self._pending.clear()

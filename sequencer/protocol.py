@@ -66,12 +66,22 @@ class AskStatus(msgspec.Struct, array_like=True, tag=6, frozen=True):
     """How are you, and what did the others report?"""
 
 
+class Undecided(msgspec.Struct, array_like=True, frozen=True):
+    """The first batch of a sender that more have to make: number, for how long, how many; who made which (digest)."""
+
+    number: int
+    for_ms: int
+    needed: int
+    votes: dict[str, list[str]]
+
+
 class NodeStatus(msgspec.Struct, array_like=True, tag=7, frozen=True):
-    """A node's own state, and (name, age in ms, body) of each report that it holds."""
+    """A node's own state; (name, age in ms, body) of each report that it holds; senders' positions, and what waits."""
 
     node: dict[str, int | str | bool]
     reports: list[tuple[str, int, bytes]]
     sessions: dict[str, tuple[int, int]]
+    undecided: dict[str, Undecided] = {}
 
 
 class AskMembers(msgspec.Struct, array_like=True, tag=8, frozen=True):
@@ -215,6 +225,16 @@ class DiscardSnapshot(msgspec.Struct, array_like=True, tag=37, frozen=True):
 
     shard: str
     number: int
+
+
+def identity_of(process: str, random: bytes) -> bytes:
+    """The routing identity of one connection of a process."""
+    return f"{process}/{random.hex()}".encode()
+
+
+def process_of(identity: bytes) -> str:
+    """The name of the process that has a routing identity; text of any kind, where it is not ours."""
+    return identity.rpartition(b"/")[0].decode(errors="replace")
 
 
 Question = AskPosition | Report | AskStatus | AskMembers | AskChange | AskTransfer | AskCommitted

@@ -104,6 +104,10 @@ class Sessions:
         """All senders' committed positions, by name."""
         return dict(sorted(self._committed.items()))
 
+    def reached(self, sender: str) -> Position:
+        """The sender's last position, with the uncommitted tail."""
+        return self._accepted.get(sender, _START)
+
     def judge(self, batch: Batch, pending: dict[str, Position]) -> Verdict:
         """Apply the chain rule to a batch behind the log and `pending`; accepted ones move `pending` on.
 

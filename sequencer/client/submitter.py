@@ -11,7 +11,7 @@ import zmq
 
 from sequencer.client.submission import Submission
 from sequencer.envelope import Batch
-from sequencer.protocol import ANSWERS
+from sequencer.protocol import ANSWERS, identity_of
 from sequencer.sockets import readable, tune
 
 
@@ -36,7 +36,7 @@ class Submitter:
         self._core = Submission(ingress, sender, now_ms=_now_ms, opened=opened, leader=leader)
         self._connected = self._core.target
         self._socket = tune(context.socket(zmq.DEALER), hwm=10_000)
-        self._socket.setsockopt(zmq.ROUTING_ID, f"{name or sender}/{os.urandom(4).hex()}".encode())
+        self._socket.setsockopt(zmq.ROUTING_ID, identity_of(name or sender, os.urandom(4)))
         self._socket.connect(self._connected)
 
     @property

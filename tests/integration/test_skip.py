@@ -42,7 +42,10 @@ def stopped(venue: Running, machine: str, verdict: str = "halted") -> dict[str, 
         both = f"{machine}-1 {machine}-2"
         return next((row for row in fits if row["replicas"] == both and (row["command"] or verdict == "stuck")), {})
 
-    return until(found, f"both replicas of {machine} are {verdict}")
+    try:
+        return until(found, f"both replicas of {machine} are {verdict}")
+    except TimeoutError as late:
+        raise TimeoutError(f"{late}: {venue.run('replicas', '-o', 'json').stdout}") from late
 
 
 def skip(venue: Running, machine: str, *sequences: int, code: int = 0):

@@ -15,6 +15,7 @@ class Trader:
         opening += [m.SetCredit(0, 2 + client, client, "USD", 10**9, 0) for client in (1, 2)]
         opening += [m.SetInstrument(0, 4 + number, f"I{number}", "USD", 1, 0, 1, 0) for number in (1, 2)]
         self.say(*opening)
+        stream.follow(lambda: self._instruments() == 2, "credit can know both instruments")
 
     def say(self, *commands: m.Message) -> int:
         """Sequence commands as one batch; the position of the first."""
@@ -33,6 +34,11 @@ class Trader:
     def answer(self, order_id: int) -> m.Message:
         """Wait for the answer to an order."""
         return self.stream.follow(lambda: self.answers().get(order_id), f"{order_id} is answered")
+
+    def _instruments(self) -> int:
+        """Credit refuses orders for an instrument that matching has not told it of."""
+        results = self.stream.batches(m.RESULTS)
+        return sum(isinstance(one, m.InstrumentSet) for batch in results for one in m.decode(m.RESULTS, batch.payload))
 
     def answers(self) -> dict[int, m.Message]:
         """Every answer so far."""
