@@ -225,7 +225,7 @@ class Host:
     def _on_ingress(self, frame: bytes, answer: Callable[[bytes], None]) -> None:
         reply: Answer | None = None
         if frame[:4] == BATCH_MAGIC:
-            reply = self.node.take(frame, self.node.raft.leader)
+            reply = self.node.take(frame, self.node.raft.leader, "")
         else:
             try:
                 question = QUESTIONS.decode(frame)
