@@ -137,21 +137,23 @@ class ReplaceOrder(Message, tag=2):
 
 
 class CancelOrder(Message, tag=3):
-    """Cancel what is left of a live order."""
+    """Cancel what is left of a live order. `request_id` is the client's own, for the answer."""
 
     client_id: int
     number: int
     instrument_id: int
     client_order_id: str
+    request_id: str = ""
 
 
 class CancelAll(Message, tag=4):
-    """Cancel all live orders of `account_id` (0: of everybody) in `instrument_id` (0: in all)."""
+    """Cancel all live orders of `account_id` (0: of everybody) in `instrument_id` (0: in all); as above."""
 
     client_id: int
     number: int
     account_id: int = 0
     instrument_id: int = 0
+    request_id: str = ""
 
 
 class RegisterClient(Message, tag=10):

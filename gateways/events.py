@@ -32,7 +32,11 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class OrderEvent(Event, frozen=True):
-    """Something happened to one order of the client. What is not known or does not apply is 0."""
+    """Something happened to one order of the client. What is not known or does not apply is 0.
+
+    `quantity` is what this event is about. The order is one of `total` lots; `traded` of them have traded by now, for
+    `notional` ticks x lots. `request_id` is that of the cancel (of a replace: its new id) which this answers.
+    """
 
     order_id: int
     client_order_id: str
@@ -42,6 +46,10 @@ class OrderEvent(Event, frozen=True):
     quantity: int
     leaves: int
     reason: int = 0
+    total: int = 0
+    traded: int = 0
+    notional: int = 0
+    request_id: str = ""
 
 
 class OrderAccepted(OrderEvent, frozen=True, tag=60):
@@ -94,6 +102,7 @@ class MassCanceled(Event, frozen=True, tag=68):
     account_id: int
     instrument_id: int
     count: int
+    request_id: str = ""
 
 
 class InstrumentSet(Event, frozen=True, tag=70):

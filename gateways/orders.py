@@ -40,7 +40,7 @@ def runs(entry: envelope.Entry) -> Iterator[tuple[int, int, list[m.Message]]]:
 
 
 class LiveOrder(msgspec.Struct, gc=False):
-    """An order that can still trade."""
+    """An order that can still trade. What has traded of it did for `notional` ticks x lots."""
 
     order_id: int
     client_id: int
@@ -50,6 +50,7 @@ class LiveOrder(msgspec.Struct, gc=False):
     price: int
     quantity: int
     leaves: int
+    notional: int = 0
 
 
 class Orders:
@@ -121,22 +122,26 @@ class Orders:
         )
         return e.OrderAccepted(
             sequence, time_ns, client_id, new.number, order_id, client_order_id, instrument_id,
-            side, price, quantity, quantity,
+            side, price, quantity, quantity, 0, quantity,
         )  # fmt: skip
 
     def _rejected(self, sequence: int, time_ns: int, message: m.OrderRejected) -> e.Event:
         new = self.pending.pop(message.order_id)
         return e.OrderRejected(
             sequence, time_ns, new.client_id, new.number, message.order_id, new.client_order_id,
-            new.instrument_id, new.side, new.price, new.quantity, 0, message.reason,
+            new.instrument_id, new.side, new.price, new.quantity, 0, message.reason, new.quantity,
         )  # fmt: skip
 
     def _canceled(self, sequence: int, time_ns: int, message: m.OrderCanceled) -> e.Event:
         order = self.live.pop(message.order_id)
-        number = self.pending.pop(message.by).number if message.reason in _ANSWERING_CANCELS else 0
+        number, request_id = 0, ""
+        if message.reason in _ANSWERING_CANCELS:
+            command = self.pending.pop(message.by)
+            number, request_id = command.number, _request_id(command)
         return e.OrderCanceled(
             sequence, time_ns, order.client_id, number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, message.reason,
+            order.quantity, order.quantity - order.leaves, order.notional, request_id,
         )  # fmt: skip
 
     def _replaced(self, sequence: int, time_ns: int, message: m.OrderReplaced) -> e.Event:
@@ -148,6 +153,7 @@ class Orders:
         return e.OrderReplaced(
             sequence, time_ns, order.client_id, command.number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, order.quantity, order.leaves, 0,
+            order.quantity, order.quantity - order.leaves, order.notional, command.new_client_order_id,
             message.kept_priority, before,
         )  # fmt: skip
 
@@ -155,21 +161,23 @@ class Orders:
         order = self.live.pop(message.order_id)
         return e.OrderExpired(
             sequence, time_ns, order.client_id, 0, order.order_id, order.client_order_id,
-            order.instrument_id, order.side, order.price, message.quantity, 0,
+            order.instrument_id, order.side, order.price, message.quantity, 0, 0,
+            order.quantity, order.quantity - order.leaves, order.notional,
         )  # fmt: skip
 
     def _cancel_rejected(self, sequence: int, time_ns: int, message: m.CancelRejected) -> e.Event:
         command = self.pending.pop(message.by)
         return e.CancelRejected(
             sequence, time_ns, command.client_id, command.number, 0, getattr(command, "client_order_id", ""),
-            command.instrument_id, 0, 0, 0, 0, message.reason,
+            command.instrument_id, 0, 0, 0, 0, message.reason, 0, 0, 0, _request_id(command),
         )  # fmt: skip
 
     def _replace_rejected(self, sequence: int, time_ns: int, message: m.ReplaceRejected) -> e.Event:
         command = self.pending.pop(message.by)
         return e.ReplaceRejected(
             sequence, time_ns, command.client_id, command.number, 0, command.client_order_id,
-            command.instrument_id, 0, command.price, command.quantity, 0, message.reason,
+            command.instrument_id, 0, command.price, command.quantity, 0, message.reason, 0, 0, 0,
+            command.new_client_order_id,
         )  # fmt: skip
 
     def _trade(self, sequence: int, time_ns: int, message: m.Trade) -> e.Trade:
@@ -179,11 +187,13 @@ class Orders:
     def _fill(self, sequence: int, time_ns: int, message: m.Trade, order_id: int, is_maker: bool) -> e.Fill:
         order = self.live[order_id]
         order.leaves = leaves = order.leaves - message.quantity
+        order.notional = notional = order.notional + message.price * message.quantity
         if not leaves:
             del self.live[order_id]
         return e.Fill(
             sequence, time_ns, order.client_id, 0, order_id, order.client_order_id, order.instrument_id,
-            order.side, message.price, message.quantity, leaves, 0, is_maker,
+            order.side, message.price, message.quantity, leaves, 0, order.quantity, order.quantity - leaves, notional,
+            "", is_maker,
         )  # fmt: skip
 
     def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event | None:
@@ -198,7 +208,9 @@ class Orders:
                 return None
             count = sum(self.mass_canceled.pop(by).values())
         c = self.pending.pop(by)
-        return e.MassCanceled(sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, count)
+        return e.MassCanceled(
+            sequence, time_ns, c.client_id, c.number, c.account_id, c.instrument_id, count, c.request_id
+        )
 
     def _instrument_set(self, sequence: int, time_ns: int, message: m.InstrumentSet) -> e.Event:
         c = self.pending.pop(message.by)
@@ -255,6 +267,11 @@ class Orders:
 
 def _nothing(_sequence: int, _time_ns: int, _message: m.Message) -> None:
     """Refusals of credit are reported when matching rejects the order, at its place in the queue."""
+
+
+def _request_id(command: m.CancelOrder | m.CancelAll | m.ReplaceOrder) -> str:
+    """What the client calls a command by which it cancels."""
+    return command.new_client_order_id if isinstance(command, m.ReplaceOrder) else command.request_id
 
 
 def _trade_corrected(sequence: int, time_ns: int, message: m.TradeCorrected) -> e.Event:

@@ -69,15 +69,19 @@ def _replace_order(c: m.ReplaceOrder) -> str:
 
 
 def _cancel_order(c: m.CancelOrder) -> str:
-    if 0 < len(c.client_order_id) <= _ID_CHARS_MAX and c.instrument_id <= _INT_MAX:
+    if (
+        0 < len(c.client_order_id) <= _ID_CHARS_MAX
+        and len(c.request_id) <= _ID_CHARS_MAX
+        and c.instrument_id <= _INT_MAX
+    ):
         return ""
-    return _order_id("client_order_id", c.client_order_id) or _in_range(c)
+    return _order_id("client_order_id", c.client_order_id) or _request_id(c.request_id) or _in_range(c)
 
 
 def _cancel_all(c: m.CancelAll, is_operator: bool) -> str:
     if not is_operator and c.account_id != c.client_id:
         return f"only the client 'operator' may cancel orders of others: account_id {c.account_id}"
-    return _in_range(c)
+    return _request_id(c.request_id) or _in_range(c)
 
 
 def _register(c: m.RegisterClient) -> str:
@@ -117,6 +121,10 @@ def _order_id(field: str, value: str) -> str:
     if 0 < len(value) <= _ID_CHARS_MAX:
         return ""
     return f"{field}: expected 1 to {_ID_CHARS_MAX} characters, got {len(value)}"
+
+
+def _request_id(value: str) -> str:
+    return _order_id("request_id", value) if value else ""
 
 
 def _text(field: str, value: str) -> str:

@@ -31,7 +31,7 @@ from engines.messages import Command
 from gateways.events import Report
 from gateways.names import Instrument
 
-VERSION: Final = 1
+VERSION: Final = 2
 OPERATOR: Final = "operator"
 OPERATOR_PREFIX: Final = "operator."
 

@@ -48,7 +48,7 @@ def test_an_event_says_all_about_its_order():
     island = Island()
     island.sequence([new(3, 8, "a1")])
 
-    assert fold(island.log) == [e.OrderAccepted(3, 3000, 3, 8, 1, "a1", 1, BUY, 100, 5, 5)]
+    assert fold(island.log) == [e.OrderAccepted(3, 3000, 3, 8, 1, "a1", 1, BUY, 100, 5, 5, total=5)]
 
 
 def test_a_trade_knows_both_sides():
@@ -68,6 +68,25 @@ def test_a_trade_knows_both_sides():
         0,
         False,
     )
+
+
+def test_an_event_says_how_the_order_stands():
+    """Its total, what has traded and for how much, through a replace to the end; and what the client called it."""
+    fills = [new(2, 1, "x", SELL, 99, 2), new(2, 2, "y", SELL, 100, 3)]
+    replace = m.ReplaceOrder(1, 2, 1, "a", 100, 9, "b")
+    events = happened(new(1, 1, "a", BUY, 100, 7), *fills, replace, m.CancelOrder(1, 3, 1, "b", "c"))
+    told = [event.maker if isinstance(event, e.Trade) else event for event in events]
+    assert [(type(one), one.total, one.traded, one.notional, one.request_id) for one in told if one.client_id == 1] == [
+        (e.OrderAccepted, 7, 0, 0, ""),
+        (e.Fill, 7, 2, 200, ""),
+        (e.Fill, 7, 5, 500, ""),
+        (e.OrderReplaced, 9, 5, 500, "b"),
+        (e.OrderCanceled, 9, 5, 500, "c"),
+    ]
+    refused = happened(
+        m.CancelOrder(1, 1, 1, "a", "c"), m.ReplaceOrder(1, 2, 1, "a", 1, 1, "d"), m.CancelAll(1, 3, 1, 0, "e")
+    )
+    assert [one.request_id for one in refused] == ["c", "d", "e"]
 
 
 def test_a_cancel_is_answered_by_what_it_canceled():
@@ -217,7 +236,7 @@ def test_the_lines_of_a_trade_have_the_contract_s_fields():
 
 def test_an_event_survives_the_wire():
     """Every kind of report decodes to what was encoded."""
-    fill = e.Fill(1, 2, 3, 0, 4, "a", 1, BUY, 100, 5, 6, 0, True)
+    fill = e.Fill(1, 2, 3, 0, 4, "a", 1, BUY, 100, 5, 6, 0, 11, 5, 500, "", True)
     decoder = msgspec.msgpack.Decoder(list[e.Report])
 
     assert decoder.decode(msgspec.msgpack.encode([fill])) == [fill]

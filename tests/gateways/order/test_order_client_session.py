@@ -111,7 +111,7 @@ def test_no_more_is_sent_than_the_gateway_bounds_allow():
 def test_a_report_is_news_once():
     """Repeats are dropped; the two fills of a trade with oneself are two reports at one place."""
     client = connected(1)
-    maker, taker = (e.Fill(12, 0, 1, 0, 5, "a", 1, 1, 9, 9, 0, 0, is_maker) for is_maker in (True, False))
+    maker, taker = (e.Fill(12, 0, 1, 0, 5, "a", 1, 1, 9, 9, 0, is_maker=is_maker) for is_maker in (True, False))
     first = client.take(answer(1, 0, 11), maker, taker)
     again = client.take(answer(1, 0, 11), maker, taker)
 
