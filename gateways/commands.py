@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateways import trades
+from gateways.fix import server as fix
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
 from gateways.marketdata import gateway as marketdata
@@ -64,14 +65,14 @@ def up_command(
 
 
 def gateway_command(
-    kind: Annotated[str, typer.Argument(help="order or marketdata.")],
+    kind: Annotated[str, typer.Argument(help="order, fix or marketdata.")],
     name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process.")],
     data: DataDir = DEFAULT_DATA,
 ) -> None:
     """Run a gateway in the foreground."""
-    kinds = {"order": order.run, "marketdata": marketdata.run}
+    kinds = {"order": order.run, "fix": fix.run, "marketdata": marketdata.run}
     if kind not in kinds:
-        raise ConfigError(f"there is no gateway {kind!r}: expected {' or '.join(kinds)}")
+        raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(kinds)}")
     config = Config.load(data)
     with claim(config.data_dir, name):
         kinds[kind](config, name)

@@ -11,6 +11,7 @@ Rules
 - A batch that nobody can read (undecodable, or with a false count) is void, as it is for the engines.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -59,6 +60,8 @@ class Orders:
     def __init__(self) -> None:
         self.pending: dict[int, Any] = {}
         self.live: dict[int, LiveOrder] = {}
+        self.live_of: defaultdict[int, dict[int, LiveOrder]] = defaultdict(dict)
+        """The same, by client."""
         self.mass_canceled: dict[int, dict[int, int]] = {}
         """CancelAll -> shard -> how many it canceled, until all of them have told."""
         self._handlers: dict[type, Callable[[int, int, Any], e.Event | e.Trade | None]] = {
@@ -117,7 +120,7 @@ class Orders:
         new = self.pending.pop(order_id)
         client_id, client_order_id, instrument_id = new.client_id, new.client_order_id, new.instrument_id
         side, price, quantity = new.side, new.price, new.quantity
-        self.live[order_id] = LiveOrder(
+        self.live[order_id] = self.live_of[client_id][order_id] = LiveOrder(
             order_id, client_id, client_order_id, instrument_id, side, price, quantity, quantity
         )
         return e.OrderAccepted(
@@ -133,7 +136,7 @@ class Orders:
         )  # fmt: skip
 
     def _canceled(self, sequence: int, time_ns: int, message: m.OrderCanceled) -> e.Event:
-        order = self.live.pop(message.order_id)
+        order = self._end(message.order_id)
         number, request_id = 0, ""
         if message.reason in _ANSWERING_CANCELS:
             command = self.pending.pop(message.by)
@@ -158,12 +161,17 @@ class Orders:
         )  # fmt: skip
 
     def _expired(self, sequence: int, time_ns: int, message: m.OrderExpired) -> e.Event:
-        order = self.live.pop(message.order_id)
+        order = self._end(message.order_id)
         return e.OrderExpired(
             sequence, time_ns, order.client_id, 0, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, 0,
             order.quantity, order.quantity - order.leaves, order.notional,
         )  # fmt: skip
+
+    def _end(self, order_id: int) -> LiveOrder:
+        order = self.live.pop(order_id)
+        del self.live_of[order.client_id][order_id]
+        return order
 
     def _cancel_rejected(self, sequence: int, time_ns: int, message: m.CancelRejected) -> e.Event:
         command = self.pending.pop(message.by)
@@ -189,7 +197,7 @@ class Orders:
         order.leaves = leaves = order.leaves - message.quantity
         order.notional = notional = order.notional + message.price * message.quantity
         if not leaves:
-            del self.live[order_id]
+            self._end(order_id)
         return e.Fill(
             sequence, time_ns, order.client_id, 0, order_id, order.client_order_id, order.instrument_id,
             order.side, message.price, message.quantity, leaves, 0, order.quantity, order.quantity - leaves, notional,

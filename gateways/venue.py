@@ -50,6 +50,7 @@ reserve_channels = [2, 3, 4, 5]   # all but commands are served while the disk i
 
 [endpoints]
 order = "tcp://127.0.0.1:{order}"
+fix = "tcp://127.0.0.1:{fix}"
 marketdata = "tcp://127.0.0.1:{marketdata}"
 marketdata_updates = "tcp://127.0.0.1:{updates}"
 """
@@ -72,6 +73,7 @@ matching-2.command = ["attach", "matching", "--name", "matching-2"]
 credit-1.command = ["attach", "credit", "--name", "credit-1"]
 credit-2.command = ["attach", "credit", "--name", "credit-2"]
 order-1.command = ["gateway", "order", "--name", "order-1"]
+fix-1.command = ["gateway", "fix", "--name", "fix-1"]
 marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
 """
 
@@ -111,7 +113,9 @@ def _text(data_dir: Path, nodes: int) -> str:
     """A new venue.toml; its nodes' directories are made, and have their identities."""
     ports = free_ports()
     cluster = os.urandom(16)
-    text = _HEAD.format(cluster=cluster.hex(), order=next(ports), marketdata=next(ports), updates=next(ports))
+    text = _HEAD.format(
+        cluster=cluster.hex(), order=next(ports), fix=next(ports), marketdata=next(ports), updates=next(ports)
+    )
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())

@@ -52,7 +52,7 @@ from gateways.order.protocol import (
 )  # fmt: skip
 from gateways.order.rebuild import Rebuild, Want
 from gateways.order.reports import Chunk, seal
-from gateways.orders import Orders, runs
+from gateways.orders import LiveOrder, Orders, runs
 from sequencer.envelope import Entry
 
 FRAME_BYTES: Final = 1 << 20
@@ -121,6 +121,15 @@ class Session:
     def connections(self) -> int:
         """How many connections have somebody logged on, or did."""
         return len(self._links)
+
+    def room(self, client_id: int) -> int:
+        """How many more commands of a client that is logged on are taken now."""
+        limits, client = self.limits, self._clients[client_id]
+        return min(limits.in_flight_per_client - client.unanswered, limits.in_flight_total - self.in_flight)
+
+    def live_orders(self, client_id: int) -> list[LiveOrder]:
+        """A client's orders that can still trade, the oldest first."""
+        return list(self._orders.live_of[client_id].values()) if client_id in self._orders.live_of else []
 
     # --- from clients -------------------------------------------------------------------------
 

@@ -1,0 +1,148 @@
+"""FIX messages as bytes: `8=FIX.4.4|9=LENGTH|35=TYPE|...|10=SUM|`, where | is the byte 1.
+
+    bytes of a connection --Framer--> bodies of whole messages --parse--> Message
+    header and fields ---encode--> bytes
+
+Rules
+- What cannot be framed (a wrong BodyLength or CheckSum) is garbled: it is passed over and counted, up to the next
+  `8=FIX`, as the session protocol asks.
+- A message says its length before it is there: one longer than MESSAGE_BYTES_MAX ends the connection.
+- Values are text, one byte a character. A data field may hold the byte 1; the field before it tells its length.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from gateways.fix.tags import BEGIN_STRING, DATA_OF_LENGTH, MSG_TYPE
+
+BEGIN: Final = "FIX.4.4"
+SOH: Final = "\x01"
+MESSAGE_BYTES_MAX: Final = 64 << 10
+_SOH: Final = b"\x01"
+_HEAD_BYTES_MAX: Final = 32
+_TRAILER_BYTES: Final = 7
+_CODE: Final = "latin-1"
+
+Fields = list[tuple[int, str]]
+
+
+class FramingError(ValueError):
+    """This connection cannot be read any further."""
+
+
+class Message(msgspec.Struct, gc=False):
+    """One message: BeginString, and all fields between BodyLength and CheckSum in their order; tag 0 is no number."""
+
+    begin: str
+    fields: Fields
+    first: dict[int, str]
+    """The first value of each tag."""
+
+    @property
+    def type(self) -> str:
+        """MsgType, or nothing."""
+        return self.first.get(MSG_TYPE, "")
+
+    def get(self, tag: int, default: str = "") -> str:
+        """The first value of a tag."""
+        return self.first.get(tag, default)
+
+
+class Framer:
+    """The bytes of one connection, and what of them is not a whole message yet."""
+
+    def __init__(self) -> None:
+        self.garbled = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take what has come; every whole message in it. Raises FramingError."""
+        buffer, at = self._rest + data if self._rest else data, 0
+        try:
+            while True:
+                at = self._start(buffer, at)
+                end = _end(buffer, at)
+                if end < 0:
+                    break
+                if end == at:
+                    self.garbled += 1
+                    at += 1
+                    continue
+                yield parse(buffer[at:end])
+                at = end
+        finally:
+            self._rest = buffer[at:]
+
+    def _start(self, buffer: bytes, at: int) -> int:
+        """Where the next message may begin; what is passed over is garbled."""
+        if buffer.startswith(b"8=FIX", at):
+            return at
+        found = buffer.find(b"8=FIX", at)
+        if found < 0:
+            found = max(at, len(buffer) - 4)
+            while found < len(buffer) and not b"8=FIX".startswith(buffer[found:]):
+                found += 1
+        self.garbled += found > at
+        return found
+
+
+def _end(buffer: bytes, at: int) -> int:
+    """Where the message at a place ends: -1 where that is not here yet, the place itself where it is none."""
+    first = buffer.find(_SOH, at, at + _HEAD_BYTES_MAX)
+    second = buffer.find(_SOH, first + 1, at + _HEAD_BYTES_MAX) if first >= 0 else -1
+    if second < 0:
+        return at if len(buffer) - at >= _HEAD_BYTES_MAX else -1
+    length = buffer[first + 3 : second]
+    if buffer[first + 1 : first + 3] != b"9=" or not length.isdigit():
+        return at
+    if int(length) > MESSAGE_BYTES_MAX:
+        raise FramingError(f"a message of {int(length):,} bytes, and at most {MESSAGE_BYTES_MAX:,} are taken")
+    trailer = second + 1 + int(length)
+    end = trailer + _TRAILER_BYTES
+    if end > len(buffer):
+        return -1
+    if buffer[trailer : trailer + 3] != b"10=" or buffer[end - 1] != 1 or buffer[trailer - 1] != 1:
+        return at
+    return end if buffer[trailer + 3 : end - 1] == b"%03d" % (sum(buffer[at:trailer]) & 255) else at
+
+
+def parse(data: bytes) -> Message:
+    """A whole message. What is not TAG=VALUE has the tag 0 and all of it as value."""
+    begin, _length, *parts = data[: -_TRAILER_BYTES - 1].decode(_CODE).split(SOH)
+    fields: Fields = []
+    for part in parts:
+        tag, equals, value = part.partition("=")
+        number = int(tag) if equals and len(tag) < 8 and tag.isdigit() and tag.isascii() and tag[0] != "0" else 0
+        fields.append((number, value if number else part))
+    first = dict(reversed(fields))
+    if not DATA_OF_LENGTH.keys().isdisjoint(first):
+        fields = _with_data(fields)
+        first = dict(reversed(fields))
+    return Message(begin.removeprefix(f"{BEGIN_STRING}="), fields, first)
+
+
+def _with_data(fields: Fields) -> Fields:
+    """Put together again what the byte 1 in a value of known length has cut."""
+    made: Fields = []
+    rest = iter(fields)
+    for tag, value in rest:
+        made.append((tag, value))
+        length = int(value) if tag in DATA_OF_LENGTH and value.isdigit() else 0
+        found = next(rest, None) if tag in DATA_OF_LENGTH else None
+        if found is None:
+            continue
+        number, data = found
+        while number == DATA_OF_LENGTH[tag] and len(data) < length and (more := next(rest, None)) is not None:
+            data += SOH + (f"{more[0]}={more[1]}" if more[0] else more[1])
+        made.append((number, data))
+    return made
+
+
+def encode(kind: str, header: str, fields: Iterable[tuple[int, object]]) -> bytes:
+    """A message of a type; `header` holds the fields that follow on MsgType, each ended by SOH."""
+    text = "".join([f"{tag}={value}{SOH}" for tag, value in fields])
+    body = f"35={kind}{SOH}{header}{text}".encode(_CODE, "replace")
+    head = b"8=FIX.4.4\x019=%d\x01" % len(body)
+    return b"%b%b10=%03d\x01" % (head, body, (sum(head) + sum(body)) & 255)

@@ -1,0 +1,260 @@
+"""The FIX gateway as a process: TCP connections in asyncio, and the log's sockets beside them.
+
+    counterparties <--TCP--> | FixGateway | <--Subscriber-- log
+                             |            | ---Submitter--> log
+                             |            | <--Replay------ old entries, while somebody needs them
+
+Rules
+- It listens only when its session in the log is open: it has then seen all that an earlier process of its name got in.
+- What comes in one turn of the loop is decided on together. Stores are written, batches submitted, bytes sent, in turn.
+- A connection that does not take what it is sent is dropped; its counterparty logs on again and asks for the rest.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import zmq
+
+from engines.messages import COMMANDS
+from gateways.fix.doors import FixGateway
+from gateways.fix.settings import Settings
+from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
+from sequencer.config import Config
+from sequencer.envelope import Entry
+from sequencer.errors import ConfigError, IslandError
+
+TURN_S: Final = 0.02
+REBUILD_ENTRIES: Final = 8
+UNSENT_BYTES_MAX: Final = 8 << 20
+BACKLOG: Final = 512
+
+
+class _Peer(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, server: "FixServer") -> None:
+        self._server = server
+        self._number = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport), transport
+        self._number = self._server.opened(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._server.received(self._number, data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._server.lost(self._number)
+
+
+class FixServer:
+    """Moves bytes, batches and entries between sockets and a FixGateway; decides nothing."""
+
+    def __init__(
+        self, config: Config, name: str, settings: Settings, context: "zmq.Context[zmq.Socket[bytes]]"
+    ) -> None:
+        self.gateway = FixGateway(settings, config.data_dir / name, time.time_ns)
+        self._config = config
+        self._context = context
+        self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
+        self._submitter = Submitter(
+            config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
+        )
+        self._reporter = Reporter(config.ingress, name, "fix", context=context)
+        self._history: Replay | None = None
+        self._history_index = 0
+        self._transports: dict[int, asyncio.Transport] = {}
+        self._paused: set[int] = set()
+        self._connections = 0
+        self._is_due = False
+        self._listener: asyncio.Server | None = None
+        self._failed: asyncio.Future[None] | None = None
+
+    async def run(self, stop: StopSignal) -> None:
+        """Serve until `stop`. Raises IslandError where it cannot go on."""
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        loop.add_reader(stop.fd, self._stop)
+        self._submitter.open()
+        sockets = (*self._subscriber.sockets(), *self._submitter.sockets())
+        for socket in sockets:
+            loop.add_reader(_option(socket, zmq.FD), self._wake)
+        try:
+            while not self._failed.done():
+                self._wake()
+                if self._listener is None and self.gateway.orders.is_live:
+                    self._listener = await self._listen()
+                await asyncio.wait([self._failed], timeout=TURN_S)
+            self._failed.result()
+        finally:
+            for socket in sockets:
+                loop.remove_reader(_option(socket, zmq.FD))
+            loop.remove_reader(stop.fd)
+            await self._end()
+
+    def _stop(self) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(None)
+
+    async def _listen(self) -> asyncio.Server:
+        endpoint = self._config.endpoint("fix")
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        try:
+            return await asyncio.get_running_loop().create_server(
+                lambda: _Peer(self), host.strip("[]"), int(port), backlog=BACKLOG
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
+            raise IslandError(f"cannot listen on {endpoint} (endpoints.fix): {why}") from None
+
+    async def _end(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        for transport in self._transports.values():
+            transport.close()
+        await asyncio.sleep(0)
+        self._end_history()
+        self._reporter.close()
+        self.gateway.close()
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def opened(self, transport: asyncio.Transport) -> int:
+        """Take a new connection; its number."""
+        self._connections += 1
+        transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        self._transports[self._connections] = transport
+        self.gateway.opened(self._connections)
+        self._wake()
+        return self._connections
+
+    def received(self, number: int, data: bytes) -> None:
+        """Take bytes of a connection."""
+        self.gateway.receive(number, data)
+        if number not in self._paused and number in self._transports and self.gateway.is_full(number):
+            self._paused.add(number)
+            self._transports[number].pause_reading()
+        self._wake()
+
+    def lost(self, number: int) -> None:
+        """Forget a connection."""
+        self._transports.pop(number, None)
+        self._paused.discard(number)
+        self.gateway.lost(number)
+        self._wake()
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Have a turn soon: one for everything that comes until then."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_due = False
+        assert self._failed is not None, "turns come while it runs"
+        if self._failed.done():
+            return
+        try:
+            self._take()
+            self._perform()
+        except IslandError as error:
+            self._failed.set_exception(error)
+            return
+        sockets = (*self._subscriber.sockets(), *self._submitter.sockets())
+        # The descriptor of a ZeroMQ socket tells of news once: what is left has to be asked for.
+        if self._subscriber.pending or self._history or any(_option(one, zmq.EVENTS) & zmq.POLLIN for one in sockets):
+            self._wake()
+
+    def _take(self) -> None:
+        gateway = self.gateway
+        gateway.tick(time.monotonic_ns() // 1_000_000)
+        self._submitter.receive()
+        self._take_entries(self._subscriber.receive())
+        if self._history is not None:
+            entries = self._history.step(REBUILD_ENTRIES)
+            gateway.rebuild(entries)
+            self._history_index += len(entries)
+            if self._history.done:
+                self._end_history()
+
+    def _take_entries(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            for batch in entry.batches():
+                self._submitter.observe(batch)
+        self.gateway.stream(entries)
+        if self._submitter.is_open and not self.gateway.orders.is_live:
+            self.gateway.go_live()
+
+    def _perform(self) -> None:
+        self.gateway.flush()
+        duties = self.gateway.duties()
+        for count, payload in duties.batches:
+            self._submitter.submit(COMMANDS, payload, count)
+        self._submitter.flush()
+        for number, data in duties.frames:
+            self._send(number, data)
+        for number in duties.closing:
+            transport = self._transports.pop(number, None)
+            if transport is not None:
+                transport.close()
+        for number in [number for number in self._paused if not self.gateway.is_full(number)]:
+            self._paused.discard(number)
+            if number in self._transports:
+                self._transports[number].resume_reading()
+        self._follow_history(duties.rebuild_from)
+        self._reporter.tend("live" if self.gateway.orders.is_live else "catching-up", self._report)
+
+    def _send(self, number: int, data: bytes) -> None:
+        transport = self._transports.get(number)
+        if transport is None:
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            transport.abort()
+
+    def _follow_history(self, index: int) -> None:
+        """Have a history open that goes on at `index`, or none for 0."""
+        if self._history is not None and self._history_index != index:
+            self._end_history()
+        if index and self._history is None:
+            self._history, self._history_index = Replay(self._config.sources, index, context=self._context), index
+
+    def _end_history(self) -> None:
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+    def _report(self) -> dict[str, object]:
+        orders = self.gateway.orders
+        return {
+            "position": orders.position,
+            "lag": self._subscriber.lag,
+            "connections": len(self._transports),
+            "sessions": self.gateway.sessions,
+            "in_flight": orders.in_flight,
+            "batches_in_flight": self._submitter.in_flight,
+        }
+
+
+def _option(socket: "zmq.Socket[bytes]", option: int) -> int:
+    value = socket.getsockopt(option)
+    assert isinstance(value, int), value
+    return value
+
+
+def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
+    """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `fix`."""
+    stop = stop or stop_signal()
+    settings = Settings.load(config.data_dir)
+    if not config.endpoint("fix").startswith("tcp://"):
+        raise ConfigError(f"endpoints.fix: expected tcp://HOST:PORT, got {config.endpoint('fix')}")
+    hold_memory()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        asyncio.run(FixServer(config, name, settings, context).run(stop))
+    finally:
+        context.destroy(linger=0)

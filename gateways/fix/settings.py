@@ -1,0 +1,88 @@
+"""Who may log on in FIX: `fix.toml` beside venue.toml, or, without it, everybody as the client of its own name.
+
+comp_id = "ISLAND"              # ours
+
+[[sessions]]
+comp_id = "BANK1"               # theirs
+client = "ANN"
+cancel_on_disconnect = true
+"""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from gateways.names import is_client_name
+from sequencer.errors import ConfigError
+
+FILE_NAME = "fix.toml"
+COMP_ID = "ISLAND"
+
+
+class Counterparty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of `[[sessions]]`: its comp id, and the client that it speaks for. Heartbeats in seconds.
+
+    With a `password` a Logon has to carry it (554). `reset` tells whether ResetSeqNumFlag is obeyed.
+    """
+
+    comp_id: str
+    client: str
+    password: str = ""
+    heartbeat_min: int = 1
+    heartbeat_max: int = 300
+    reset: bool = True
+    cancel_on_disconnect: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file. `open` lets in who is not listed, as the client that is called as its comp id."""
+
+    comp_id: str = COMP_ID
+    open: bool = False
+    sessions: list[Counterparty] = []
+
+    @classmethod
+    def load(cls, data_dir: Path) -> "Settings":
+        """Read DIR/fix.toml. Raises ConfigError."""
+        path = data_dir / FILE_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls(open=True)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        try:
+            found = msgspec.convert(tomllib.loads(text), cls)
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+        if problem := _problem(found):
+            raise ConfigError(f"{path}: {problem}")
+        return found
+
+    def find(self, comp_id: str) -> Counterparty | None:
+        """Who logs on under this comp id, or nobody."""
+        for one in self.sessions:
+            if one.comp_id == comp_id:
+                return one
+        return Counterparty(comp_id, comp_id) if self.open and is_comp_id(comp_id) else None
+
+
+def is_comp_id(text: str) -> bool:
+    """Whether a comp id can be a client's name as well."""
+    return is_client_name(text) and text.isascii()
+
+
+def _problem(found: Settings) -> str:
+    names = [one.comp_id for one in found.sessions]
+    for one in found.sessions:
+        if not is_comp_id(one.comp_id) or not is_client_name(one.client):
+            return f"sessions: expected comp_id and client of 1 to 64 printable characters, got {one.comp_id!r}"
+        if not 0 < one.heartbeat_min <= one.heartbeat_max:
+            return f"sessions.{one.comp_id}: expected 0 < heartbeat_min <= heartbeat_max, got {one.heartbeat_min}"
+    if len(set(names)) != len(names):
+        return f"sessions: expected different comp ids, got {names}"
+    clients = [one.client for one in found.sessions]
+    if len(set(clients)) != len(clients):
+        return f"sessions: expected a client of its own for each, got {clients}"
+    return ""

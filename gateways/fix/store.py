@@ -1,0 +1,207 @@
+"""One FIX session on disk: both sides' numbers, and where in the log each report stands that was sent.
+
+    IN      a message that was taken: MsgSeqNum, and the client's own number of the command that it became (0: none)
+    OUT     a message that was sent: MsgSeqNum, SendingTime, and the place of its report in the log, or its text
+    RESET   both sides begin with 1 again        START  reports of before this place are not for this session
+    REWIND  messages from this MsgSeqNum on did not become commands: they are asked for again
+    ON, OFF the session was logged on, or had logged off
+
+Rules
+- A row is written before what it tells of is done: IN before the command is submitted, OUT before the message is
+  sent. After a crash the log tells which commands of the last rows are in it; the rest is rewound.
+- The reports themselves are in the log. Only what is nowhere else (a reject of this gateway) is kept as text.
+- Rows have checksums: a torn end is cut off. It is not synced: a crash of the process loses nothing, that of the
+  host may lose what was told in the last seconds, and the session begins with a reset then.
+"""
+
+import os
+import struct
+import zlib
+from array import array
+from collections import deque
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sequencer.errors import IslandError
+
+_ROW: Final = struct.Struct("<IBBHQQQ")
+_CRC_BYTES: Final = 4
+TEXT_BYTES_MAX: Final = 60_000
+UNCERTAIN_MAX: Final = 1 << 16
+"""More commands than a gateway ever has in flight for a client."""
+
+
+class Row(IntEnum):
+    """What a row tells."""
+
+    IN = 1
+    OUT = 2
+    RESET = 3
+    START = 4
+    REWIND = 5
+    ON = 6
+    OFF = 7
+
+
+class Place(NamedTuple):
+    """A report's sequence number in the log, and its place among the client's reports there."""
+
+    sequence: int
+    nth: int
+
+
+NOWHERE: Final = Place(0, 0)
+
+
+class Sent(NamedTuple):
+    """A message that was sent: `text` holds its type and fields where no report of the log does."""
+
+    number: int
+    time_ns: int
+    place: Place
+    text: str
+
+
+class Store:
+    """The numbers of one session; `rows` is what has to be written before anything is done, see `flush`."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there. Raises IslandError where that cannot be done."""
+        self.next_in = 1
+        self.next_out = 1
+        self.place = NOWHERE
+        """Of the last report that was sent; the next one is behind it."""
+        self.was_on = False
+        self.is_new = True
+        self._path = path
+        self._uncertain: deque[tuple[int, int]] = deque(maxlen=UNCERTAIN_MAX)
+        """(MsgSeqNum, command number) of what was taken: is it in the log?"""
+        self._begin_out(1)
+        self._rows = bytearray()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._load()
+        except OSError as error:
+            raise IslandError(f"the FIX session {path} cannot be kept: {error.strerror}") from None
+
+    # --- what is noted --------------------------------------------------------------------------
+
+    def took(self, number: int, command: int) -> None:
+        """A message was taken, and became this command of the client (0: none)."""
+        self._note(Row.IN, number, command)
+
+    def sends(self, time_ns: int, place: Place = NOWHERE, text: str = "") -> int:
+        """A message is about to be sent; its MsgSeqNum."""
+        number = self.next_out
+        self._note(Row.OUT, number, time_ns, place.sequence, place.nth, text)
+        return number
+
+    def reset(self) -> None:
+        """Both sides begin with 1; what was sent before is asked for no more."""
+        self._note(Row.RESET, 0)
+
+    def skip_in(self, number: int) -> None:
+        """The other side goes on with this number."""
+        self._note(Row.IN, number - 1)
+
+    def start(self, sequence: int) -> None:
+        """Reports up to this place are not for this session."""
+        self._note(Row.START, sequence)
+
+    def log_on(self, *, on: bool) -> None:
+        """The session is logged on, or it is not."""
+        if on != self.was_on:
+            self._note(Row.ON if on else Row.OFF, 0)
+
+    def rewind(self, last_command: int) -> None:
+        """The log has the client's commands up to this number: what was taken behind it is asked for again."""
+        for number, command in self._uncertain:
+            if command > last_command:
+                self._note(Row.REWIND, number)
+                break
+        self._uncertain.clear()
+
+    def flush(self) -> None:
+        """Write what was noted. Raises IslandError."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, bytearray()
+        try:
+            while rows:
+                del rows[: os.write(self._fd, rows)]
+        except OSError as error:
+            raise IslandError(f"the FIX session {self._path} cannot be kept: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Write, and let go of the file."""
+        self.flush()
+        os.close(self._fd)
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    def sent(self, first: int, last: int) -> list[Sent]:
+        """The messages with these numbers, as far as they were sent since the last reset."""
+        begin, end = max(first, self._first_out), min(last, self.next_out - 1)
+        return [self._sent_as(number) for number in range(begin, end + 1)]
+
+    def _sent_as(self, number: int) -> Sent:
+        at = number - self._first_out
+        place = Place(self._sequences[at], self._indexes[at])
+        return Sent(number, self._times_ns[at], place, self._texts.get(number, ""))
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def _note(self, row: Row, number: int, a: int = 0, b: int = 0, index: int = 0, text: str = "") -> None:
+        payload = text.encode("latin-1", "replace")[:TEXT_BYTES_MAX]
+        data = _ROW.pack(_ROW.size + len(payload), row, index, 0, number, a, b) + payload
+        self._rows += data + zlib.crc32(data).to_bytes(_CRC_BYTES, "little")
+        self._apply(row, number, a, b, index, text)
+
+    def _apply(self, row: Row, number: int, a: int, b: int, index: int, text: str) -> None:
+        self.is_new = False
+        if row is Row.IN:
+            self.next_in = number + 1
+            if a:
+                self._uncertain.append((number, a))
+        elif row is Row.OUT:
+            self._apply_out(number, a, Place(b, index), text)
+        elif row is Row.RESET:
+            self.next_in = self.next_out = 1
+            self._uncertain.clear()
+            self._begin_out(1)
+        elif row is Row.START:
+            self.place = Place(number, 255)
+        elif row is Row.REWIND:
+            self.next_in = number
+        else:
+            self.was_on = row is Row.ON
+
+    def _apply_out(self, number: int, time_ns: int, place: Place, text: str) -> None:
+        self.next_out = number + 1
+        self._times_ns.append(time_ns)
+        self._sequences.append(place.sequence)
+        self._indexes.append(place.nth)
+        if text:
+            self._texts[number] = text
+        self.place = max(self.place, place)
+
+    def _begin_out(self, number: int) -> None:
+        self._first_out = number
+        self._times_ns, self._sequences, self._indexes = array("Q"), array("Q"), array("B")
+        self._texts: dict[int, str] = {}
+
+    def _load(self) -> None:
+        data = self._path.read_bytes()
+        at = 0
+        while at + _ROW.size + _CRC_BYTES <= len(data):
+            size, kind, index, _, number, a, b = _ROW.unpack_from(data, at)
+            end = at + size
+            crc = int.from_bytes(data[end : end + _CRC_BYTES], "little")
+            if end + _CRC_BYTES > len(data) or zlib.crc32(data[at:end]) != crc or size < _ROW.size:
+                break
+            self._apply(Row(kind), number, a, b, index, data[at + _ROW.size : end].decode("latin-1"))
+            at = end + _CRC_BYTES
+        if at < len(data):
+            os.ftruncate(self._fd, at)
