@@ -67,8 +67,7 @@ class Framer:
                 if end < 0:
                     break
                 if end == at:
-                    self.garbled += 1
-                    at += 1
+                    at += 1  # what follows up to the next is passed over
                     continue
                 yield parse(buffer[at:end])
                 at = end

@@ -86,6 +86,8 @@ class Door:
         """Old reports were asked for, and the answer did not come yet."""
         self.is_leaving = False
         """The connection is gone, and the client not logged off yet."""
+        self.cancel_number = 0
+        """Of the command that cancels all its orders then."""
         self._seen = NOWHERE
 
     def place_of(self, event: e.Event) -> Place:
@@ -273,14 +275,18 @@ class FixGateway:
         return min(max(0, door.store.place.sequence - 1), self.orders.position)
 
     def _leave(self, door: Door) -> None:
-        """Log off; where all orders are to be canceled then, as soon as there is room for that."""
-        if door.party.cancel_on_disconnect:
-            if self.orders.room(door.client_id) <= 0:
-                return
+        """Log off: where all orders are to be canceled then, when they are."""
+        if not door.party.cancel_on_disconnect:
+            self._log_off(door)
+        elif not door.cancel_number and self.orders.room(door.client_id) > 0:
             door.last_number += 1
+            door.cancel_number = door.last_number
             self._call(door, m.CancelAll(door.client_id, door.last_number, door.client_id, 0))
+
+    def _log_off(self, door: Door) -> None:
         self._call(door, p.Logoff(door.client_id))
-        door.client_id, door.is_fetching, door.is_leaving = 0, False, False
+        door.client_id = door.cancel_number = 0
+        door.is_fetching = door.is_leaving = False
         door.store.log_on(on=False)
 
     def _fetch(self, door: Door) -> None:
@@ -297,6 +303,8 @@ class FixGateway:
             self._report(door, message)
         elif isinstance(message, p.LoggedOn):
             self._logged_on(door, message)
+        elif isinstance(message, p.LoggedOff) and message.reason == p.LogoffReason.REQUESTED:
+            return
         elif isinstance(message, _REFUSALS) and door.session is not None:
             door.session.log_out(getattr(message, "text", "") or f"the venue says {type(message).__name__}")
 
@@ -320,6 +328,8 @@ class FixGateway:
     def _report(self, door: Door, event: e.Event) -> None:
         place = door.place_of(event)
         session = door.session
+        if door.cancel_number and event.number == door.cancel_number:
+            self._log_off(door)
         if session is None or session.state is not State.ACTIVE:
             return
         while session.awaits != NOWHERE and session.awaits < place:

@@ -1,0 +1,139 @@
+"""Whatever breaks, each order is in the log once, and each counterparty gets every report once, in order."""
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines import messages as m
+from gateways.fix.settings import Counterparty as Party
+from gateways.fix.translate import report
+from gateways.names import Directory
+from gateways.orders import Orders, runs
+from tests.models.fix_stage import Counterparty, Stage
+
+INSTRUMENT = m.SetInstrument(0, 0, "I1", "USD", 1, 0, 1, 0)
+
+steps = st.one_of(
+    st.tuples(st.just("order"), st.integers(0, 1), st.integers(1, 2), st.integers(98, 102), st.integers(1, 9)),
+    st.tuples(st.just("cancel"), st.integers(0, 1), st.integers(1, 12)),
+    st.tuples(st.just("hang up"), st.integers(0, 1)),
+    st.tuples(st.just("turn")),
+    st.tuples(st.just("pass"), st.sampled_from([100, 1000, 40_000])),
+    st.tuples(st.just("crash"), st.sampled_from(["at once", "stored", "submitted"]), st.floats(0, 1)),
+    st.tuples(st.just("ask again"), st.integers(0, 1), st.integers(1, 9)),
+)
+
+
+def expected(stage: Stage, client_id: int) -> list[str]:
+    """The ExecIDs of all reports of a client, as the log has them."""
+    orders, names, found = Orders(), Directory(), []
+    for entry in stage.island.log:
+        for first_sequence, channel, messages in runs(entry):
+            names.apply(channel, messages)
+            for event in orders.apply(first_sequence, entry.time_ns, channel, messages):
+                for one in (event.maker, event.taker) if hasattr(event, "maker") else (event,):
+                    if one.client_id == client_id:
+                        found.append(one)
+    made = []
+    for _, same in itertools.groupby(found, key=lambda one: one.sequence):
+        made += [report(one, nth, names) for nth, one in enumerate(same)]
+    return [str(dict(fields).get(17) or dict(fields).get(11)) for _kind, fields in filter(None, made)]
+
+
+def told(party: Counterparty) -> list[str]:
+    return [one.get(17) or one.get(11) for one in party.reports]
+
+
+def commands(stage: Stage) -> list[m.Message]:
+    found = [messages for entry in stage.island.log for _at, channel, messages in runs(entry) if channel == m.COMMANDS]
+    return [one for messages in found for one in messages if isinstance(one, m.NewOrder | m.CancelOrder)]
+
+
+class Play:
+    """Two counterparties on a stage, and what they did."""
+
+    def __init__(self, directory: Path) -> None:
+        self.stage = Stage(directory, in_flight_per_client=3)
+        self.stage.island.sequence([INSTRUMENT])
+        self.stage.crash()
+        self.parties = [Counterparty(self.stage, name) for name in ("ANN", "BOB")]
+        self.asked: list[tuple[str, str]] = []
+        for party in self.parties:
+            party.log_on()
+
+    def do(self, step: tuple) -> None:
+        kind, *rest = step
+        party = self.parties[rest[0]] if kind in ("order", "cancel", "hang up", "ask again") else None
+        if party is not None and not party.is_logged_on:
+            party.log_on()
+            return
+        if kind == "order":
+            name = f"{party.name}{len(self.asked)}"
+            self.asked.append((party.name, name))
+            party.order(name, *rest[1:])
+        elif kind == "cancel":
+            name = f"{party.name}{len(self.asked)}"
+            self.asked.append((party.name, name))
+            party.send("F", (41, f"{party.name}{rest[1]}"), (11, name), (55, "I1"), (54, 1), (60, party._time))
+        elif kind == "hang up":
+            party.hang_up()
+        elif kind == "ask again":
+            party.send("2", (7, rest[1]), (16, 0))
+        elif kind == "crash":
+            self.stage.turn(*rest)
+        elif kind == "pass":
+            self.stage.pass_time(rest[0])
+        else:
+            self.stage.turn()
+
+    def end(self) -> None:
+        """All come back and get what they missed."""
+        for _ in range(2):
+            for party in self.parties:
+                if not party.is_logged_on:
+                    party.log_on()
+            self.stage.settle()
+            self.stage.pass_time(40_000)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(steps, max_size=40))
+def test_each_order_once_and_each_report_once(play: list[tuple]):
+    """With crashes of the gateway at any moment, broken connections, and numbers asked for again."""
+    with tempfile.TemporaryDirectory() as scratch:
+        on = Play(Path(scratch))
+        for step in play:
+            on.do(step)
+        on.end()
+        entered = [getattr(one, "request_id", "") or one.client_order_id for one in commands(on.stage)]
+        assert sorted(entered) == sorted(name for _party, name in on.asked)
+        for client_id, party in enumerate(on.parties, 1):
+            mine = [name for owner, name in on.asked if owner == party.name]
+            assert [name for name in entered if name.startswith(party.name)] == mine
+            assert told(party) == expected(on.stage, client_id)
+            assert party.problems == []
+
+
+@pytest.mark.parametrize("crash", ["at once", "stored", "submitted"])
+def test_orders_of_one_who_left_are_canceled_once(tmp_path: Path, crash: str):
+    """Also when the gateway dies while it is logged on: then by the next process; and the reports wait."""
+    stage = Stage(tmp_path, Party("ANN", "ANN", cancel_on_disconnect=True), Party("BOB", "BOB"))
+    stage.island.sequence([INSTRUMENT])
+    stage.crash()
+    ann, bob = Counterparty(stage, "ANN"), Counterparty(stage, "BOB")
+    for party in (ann, bob):
+        party.log_on()
+        party.order(f"{party.name}1", price=90)
+    stage.settle()
+    ann.hang_up()
+    stage.turn(crash)
+    stage.settle()
+    stage.pass_time(2000)
+    assert [order.client_order_id for order in stage.gateway.orders._orders.live.values()] == ["BOB1"]
+    ann.log_on()
+    stage.pass_time(31_000)
+    assert [one.get(150) for one in ann.reports] == ["0", "4"]
