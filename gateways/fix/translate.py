@@ -53,7 +53,6 @@ _REJECT_REASONS: Final = {
     Reason.INVALID_QUANTITY: 13,
     Reason.INVALID_TERMS: 11,
     Reason.UNKNOWN_CLIENT: 15,
-    Reason.PRICE_OUTSIDE_BAND: 16,
 }
 """OrdRejReason (103); all others are 99."""
 _CANCEL_REASONS: Final = {Reason.UNKNOWN_ORDER: 1, Reason.DUPLICATE_CLIENT_ORDER_ID: 6}

@@ -143,6 +143,7 @@ class Counterparty:
         self.problems: list[str] = []
         self.heard: list[Message] = []
         """All that came, in the order in which it came."""
+        self.bytes_heard: list[bytes] = []
         self.sent: dict[int, tuple[str, list[tuple[int, object]]]] = {}
         self.next_out = 1
         self.next_in = 1
@@ -214,6 +215,7 @@ class Counterparty:
 
     def hear(self, data: bytes) -> None:
         """Bytes of the gateway."""
+        self.bytes_heard += [b"8=FIX" + part for part in data.split(b"8=FIX")[1:]]
         for message in self._framer.feed(data):
             self.heard.append(message)
             self._take(message)
