@@ -182,8 +182,12 @@ def decimal_text(amount: int, decimals: int) -> str:
     """`amount` x 10^-decimals, with exactly that many decimals: (150, 2) is "1.50"."""
     if decimals <= 0:
         return str(amount * 10**-decimals)
-    digits = str(abs(amount)).zfill(decimals + 1)
-    return f"{'-' if amount < 0 else ''}{digits[:-decimals]}.{digits[-decimals:]}"
+    if amount < 0:
+        return "-" + decimal_text(-amount, decimals)
+    digits = str(amount)
+    if len(digits) <= decimals:
+        digits = digits.zfill(decimals + 1)
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 def _digits(text: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ Rules
 - Values are text, one byte a character. A data field may hold the byte 1; the field before it tells its length.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -24,6 +25,9 @@ _SOH: Final = b"\x01"
 _HEAD_BYTES_MAX: Final = 32
 _TRAILER_BYTES: Final = 7
 _CODE: Final = "latin-1"
+_FIELD: Final = re.compile("(?<![^\x01])([0-9]+)=([^\x01]*)\x01")
+_TAGS: Final = {str(tag): tag for tag in range(1, 1000)}
+"""Of nearly all fields: others are read the long way."""
 
 Fields = list[tuple[int, str]]
 
@@ -109,17 +113,26 @@ def _end(buffer: bytes, at: int) -> int:
 
 def parse(data: bytes) -> Message:
     """A whole message. What is not TAG=VALUE has the tag 0 and all of it as value."""
-    begin, _length, *parts = data[: -_TRAILER_BYTES - 1].decode(_CODE).split(SOH)
-    fields: Fields = []
-    for part in parts:
-        tag, equals, value = part.partition("=")
-        number = int(tag) if equals and len(tag) < 8 and tag.isdigit() and tag.isascii() and tag[0] != "0" else 0
-        fields.append((number, value if number else part))
+    head, _, body = data[:-_TRAILER_BYTES].decode(_CODE).partition(SOH)
+    body = body[body.index(SOH) + 1 :]
+    found = _FIELD.findall(body)
+    try:
+        fields = [(_TAGS[tag], value) for tag, value in found]
+    except KeyError:
+        fields = []
+    if len(fields) != body.count(SOH):
+        fields = [_field(part) for part in body.split(SOH)[:-1]]
     first = dict(reversed(fields))
     if not DATA_OF_LENGTH.keys().isdisjoint(first):
         fields = _with_data(fields)
         first = dict(reversed(fields))
-    return Message(begin.removeprefix(f"{BEGIN_STRING}="), fields, first)
+    return Message(head.removeprefix(f"{BEGIN_STRING}="), fields, first)
+
+
+def _field(part: str) -> tuple[int, str]:
+    tag, equals, value = part.partition("=")
+    number = int(tag) if equals and len(tag) < 8 and tag.isdigit() and tag.isascii() and tag[0] != "0" else 0
+    return number, value if number else part
 
 
 def _with_data(fields: Fields) -> Fields:

@@ -9,7 +9,7 @@ Rules
 
 import re
 from collections.abc import Callable
-from itertools import pairwise, takewhile
+from itertools import chain, pairwise, takewhile
 from typing import Final
 
 import msgspec
@@ -178,49 +178,59 @@ KINDS: Final[dict[str, Kind]] = {
 """Every type that is taken."""
 
 
-def _allowed(kind: Kind) -> frozenset[int]:
-    return HEADER.union(kind.required, kind.optional, kind.groups, *kind.groups.values())
+def _accepts(tag: int) -> Check:
+    """Whether a field may have this value: not an empty one, and one of those that are listed, if they are."""
+    if tag in _VALUES:
+        return _VALUES[tag].__contains__
+    check = _CHECKS.get(tag, _is_data)
+    return lambda value: value and check(value)
 
 
-_ALLOWED: Final = {name: _allowed(kind) for name, kind in KINDS.items()}
-_REQUIRED: Final = {name: frozenset((*_HEADER_REQUIRED, *kind.required)) for name, kind in KINDS.items()}
-_REPEATING: Final = {
-    name: frozenset(tag for members in kind.groups.values() for tag in members) for name, kind in KINDS.items()
+_ACCEPTS_IN_HEADER: Final = {tag: _accepts(tag) for tag in HEADER}
+_ACCEPTS: Final = {
+    name: {tag: _accepts(tag) for tag in (*kind.required, *kind.optional, *kind.groups, *chain(*kind.groups.values()))}
+    for name, kind in KINDS.items()
 }
+_REQUIRED: Final = {name: frozenset((*_HEADER_REQUIRED, *kind.required)) for name, kind in KINDS.items()}
+_REPEATING: Final = {name: frozenset(chain(*kind.groups.values())) for name, kind in KINDS.items()}
 
 
 def problem(message: Message) -> Problem | None:
     """What is wrong with a message of a type that is taken: nothing, mostly."""
     kind = message.type
-    allowed = _ALLOWED[kind]
-    in_body = False
+    accepts, in_body = _ACCEPTS_IN_HEADER, False
     for tag, value in message.fields:
-        check = _CHECKS.get(tag)
-        if tag not in allowed:
-            if tag < USER_DEFINED:
-                return _not_allowed(kind, tag, value)
-        elif not value:
-            return Problem(SessionReject.NO_VALUE, tag, f"Tag specified without a value: {tag}")
-        elif check is not None and not check(value):
-            return Problem(
-                SessionReject.INCORRECT_FORMAT, tag, f"Incorrect data format for value of {tag}: {value[:80]!r}"
-            )
-        elif tag in _VALUES and value not in _VALUES[tag]:
-            text = f"Value is incorrect for {tag}: expected one of {sorted(_VALUES[tag])}, got {value[:80]}"
-            return Problem(SessionReject.INCORRECT_VALUE, tag, text)
-        if tag not in HEADER:
-            in_body = True
-        elif in_body:
-            return Problem(
-                SessionReject.OUT_OF_ORDER, tag, f"Tag specified out of required order: {tag} is of the header"
-            )
-    missing = _REQUIRED[kind] - message.first.keys()
-    if missing:
-        tag = min(missing)
+        if not in_body and tag not in accepts:
+            accepts, in_body = _ACCEPTS[kind], True
+        check = accepts.get(tag)
+        if check is None or not check(value):
+            found = _field_problem(kind, tag, value)
+            if found is not None:
+                return found
+    if not message.first.keys() >= _REQUIRED[kind]:
+        tag = min(_REQUIRED[kind] - message.first.keys())
         return Problem(SessionReject.REQUIRED_TAG_MISSING, tag, f"Required tag missing: {tag}")
     if len(message.first) != len(message.fields):
         return _repeated(kind, message.fields)
-    return _counts(kind, message)
+    return _counts(kind, message) if KINDS[kind].groups else None
+
+
+def _field_problem(kind: str, tag: int, value: str) -> Problem | None:
+    """Why a field is not accepted; None, where its tag is a user's."""
+    if tag in HEADER and value:
+        check = _CHECKS.get(tag, _is_data)
+        if check(value) and value in _VALUES.get(tag, (value,)):
+            text = f"Tag specified out of required order: {tag} is of the header"
+            return Problem(SessionReject.OUT_OF_ORDER, tag, text)
+    if tag not in HEADER and tag not in _ACCEPTS[kind]:
+        return _not_allowed(kind, tag, value) if tag < USER_DEFINED else None
+    if not value:
+        return Problem(SessionReject.NO_VALUE, tag, f"Tag specified without a value: {tag}")
+    if tag in _CHECKS and not _CHECKS[tag](value):
+        text = f"Incorrect data format for value of {tag}: {value[:80]!r}"
+        return Problem(SessionReject.INCORRECT_FORMAT, tag, text)
+    text = f"Value is incorrect for {tag}: expected one of {sorted(_VALUES[tag])}, got {value[:80]}"
+    return Problem(SessionReject.INCORRECT_VALUE, tag, text)
 
 
 def _not_allowed(kind: str, tag: int, value: str) -> Problem:

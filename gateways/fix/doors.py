@@ -332,9 +332,11 @@ class FixGateway:
             self._log_off(door)
         if session is None or session.state is not State.ACTIVE:
             return
-        while session.awaits != NOWHERE and session.awaits < place:
+        awaited = session.awaits
+        while awaited is not NOWHERE and awaited < place:
             session.pass_over()
-        is_awaited = session.awaits == place
+            awaited = session.awaits
+        is_awaited = awaited == place
         if not is_awaited and place <= door.store.place:
             return
         made = translate.report(event, place.nth, self.orders.names)

@@ -11,6 +11,7 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 NO_TIME: Final = -1
 
 
+@lru_cache(256)
 def utc_ns(text: str) -> int:
     """ns since the epoch; NO_TIME where it is no UTCTimestamp."""
     found = _TEXT.fullmatch(text)
