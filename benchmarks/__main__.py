@@ -13,6 +13,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "credit": [],
     "order_gateway": [],
     "marketdata": [],
+    "fix": [],
+    "fix_venue": ["--dir"],
     "journal": ["--dir"],
     "ordering": ["--dir"],
     "failover": [],

@@ -24,7 +24,7 @@ from benchmarks.report import cpu_seconds, print_rows
 from gateways.flow import bitstamp, generate
 from gateways.order.client import OrderClient
 from gateways.venue import create
-from sequencer import admin
+from sequencer import admin, deployment
 from sequencer.config import Config
 from sequencer.supervisor import Supervisor
 
@@ -46,9 +46,12 @@ def write_flow(opening: Path, path: Path, commands: int) -> None:
 
 
 @contextmanager
-def ready_venue(nodes: int, commands: int, scratch: Path) -> Iterator[tuple[Config, Path]]:
-    """A venue from empty data with instruments and credit, and the flow to send."""
+def ready_venue(nodes: int, commands: int, scratch: Path, *, fix: bool = False) -> Iterator[tuple[Config, Path]]:
+    """A venue from empty data with instruments and credit, and the flow to send; with or without the FIX gateway."""
     config = create(scratch / "venue", nodes)
+    if not fix:
+        deployment.dismiss(config.data_dir, "fix-1")
+        config = Config.load(config.data_dir)
     opening, flow = scratch / "opening.jsonl", scratch / "flow.jsonl"
     write_flow(opening, flow, commands)
     supervisor = Supervisor(config)
