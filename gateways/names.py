@@ -134,6 +134,10 @@ class Directory:
             known = ", ".join(sorted(self._by_symbol)[:8]) or "none yet"
             raise UnknownNameError(f"expected a known symbol ({known}), got {symbol!r}") from None
 
+    def knows(self, symbol: str) -> bool:
+        """Whether there is an instrument of that symbol."""
+        return symbol in self._by_symbol
+
     def client_id(self, name: str) -> int:
         """The id of that client. Raises UnknownNameError."""
         try:

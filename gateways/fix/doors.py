@@ -26,11 +26,13 @@ from gateways import events as e
 from gateways.fix import tags as t
 from gateways.fix import translate
 from gateways.fix.codec import Framer, FramingError, Message
+from gateways.fix.market import Market
 from gateways.fix.session import Session, State, Terms
 from gateways.fix.settings import Counterparty, Settings
 from gateways.fix.store import NOWHERE, Place, Store
 from gateways.fix.tags import Type
 from gateways.fix.translate import Asked, RefusedError
+from gateways.marketdata.feeds import Feed
 from gateways.order import protocol as p
 from gateways.order.session import Limits
 from gateways.order.session import Session as OrderSession
@@ -77,6 +79,7 @@ class Door:
     def __init__(self, party: Counterparty, store: Store) -> None:
         self.party = party
         self.store = store
+        self.market = Market()
         self.link = b"fix:" + party.comp_id.encode()
         self.session: Session | None = None
         self.client_id = 0
@@ -123,6 +126,7 @@ class FixGateway:
             Type.ORDER_STATUS_REQUEST: self._order_status,
             Type.ORDER_MASS_STATUS_REQUEST: self._mass_status,
             Type.SECURITY_LIST_REQUEST: self._security_list,
+            Type.MARKET_DATA_REQUEST: self._market_data,
         }
 
     @property
@@ -217,6 +221,7 @@ class FixGateway:
             self._settings.comp_id, party.comp_id, party.heartbeat_min, party.heartbeat_max, may_reset=party.reset
         )
         connection.session = door.session = Session(terms, door.store, self._utc_ns)
+        door.market = Market()
         connection.session.begin(self._now_ms)
         connection.door = door
         return True
@@ -405,6 +410,32 @@ class FixGateway:
     def _security_list(self, _door: Door, session: Session, message: Message) -> None:
         answer = translate.security_list(message, self.orders.names, translate.unlogged_id(message))
         session.send(*answer, keep=True)
+
+    # --- market data ------------------------------------------------------------------------------
+
+    @property
+    def followed(self) -> set[str]:
+        """The symbols that somebody subscribes to."""
+        return {symbol for door in self._doors.values() if door.session for symbol in door.market.symbols}
+
+    def tell_market(self, feeds: Iterable[Feed]) -> None:
+        """These instruments are whole, and have changed or are waited for."""
+        for feed in feeds:
+            trades = feed.fresh_trades()
+            instrument = self.orders.names.instrument(feed.symbol)
+            for door in self._doors.values():
+                if door.session is not None and door.session.state is State.ACTIVE:
+                    for report in door.market.tell(feed, trades, instrument):
+                        door.session.send(*report)
+
+    def waits_for(self, symbol: str) -> bool:
+        """Whether somebody was told nothing of an instrument yet."""
+        return any(door.market.waits_for(symbol) for door in self._doors.values())
+
+    def _market_data(self, door: Door, session: Session, message: Message) -> None:
+        reject = door.market.request(message, self.orders.names)
+        if reject is not None:
+            session.send(*reject, keep=True)
 
     # --- the log, time and output -----------------------------------------------------------------
 

@@ -3,6 +3,7 @@
     counterparties <--TCP--> | FixGateway | <--Subscriber-- log
                              |            | ---Submitter--> log
                              |            | <--Replay------ old entries, while somebody needs them
+                             |            | <--Feeds------- market data gateway, of what is subscribed to
 
 Rules
 - It listens only when its session in the log is open: it has then seen all that an earlier process of its name got in.
@@ -20,6 +21,7 @@ import zmq
 from engines.messages import COMMANDS
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
+from gateways.marketdata.feeds import Feeds
 from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
@@ -63,6 +65,7 @@ class FixServer:
             config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
         )
         self._reporter = Reporter(config.ingress, name, "fix", context=context)
+        self._feeds = Feeds(config.endpoint("marketdata"), config.endpoint("marketdata_updates"), context)
         self._history: Replay | None = None
         self._history_index = 0
         self._transports: dict[int, asyncio.Transport] = {}
@@ -78,7 +81,7 @@ class FixServer:
         self._failed = loop.create_future()
         loop.add_reader(stop.fd, self._stop)
         self._submitter.open()
-        sockets = (*self._subscriber.sockets(), *self._submitter.sockets())
+        sockets = self._sockets()
         for socket in sockets:
             loop.add_reader(_option(socket, zmq.FD), self._wake)
         try:
@@ -116,6 +119,7 @@ class FixServer:
             transport.close()
         await asyncio.sleep(0)
         self._end_history()
+        self._feeds.close()
         self._reporter.close()
         self.gateway.close()
 
@@ -164,14 +168,22 @@ class FixServer:
         except IslandError as error:
             self._failed.set_exception(error)
             return
-        sockets = (*self._subscriber.sockets(), *self._submitter.sockets())
         # The descriptor of a ZeroMQ socket tells of news once: what is left has to be asked for.
-        if self._subscriber.pending or self._history or any(_option(one, zmq.EVENTS) & zmq.POLLIN for one in sockets):
+        if (
+            self._subscriber.pending
+            or self._history
+            or any(_option(one, zmq.EVENTS) & zmq.POLLIN for one in self._sockets())
+        ):
             self._wake()
 
+    def _sockets(self) -> "list[zmq.Socket[bytes]]":
+        return [*self._subscriber.sockets(), *self._submitter.sockets(), *self._feeds.sockets()]
+
     def _take(self) -> None:
-        gateway = self.gateway
-        gateway.tick(time.monotonic_ns() // 1_000_000)
+        gateway, now_ms = self.gateway, time.monotonic_ns() // 1_000_000
+        gateway.tick(now_ms)
+        self._feeds.follow(gateway.followed)
+        gateway.tell_market(self._feeds.turn(now_ms, gateway.waits_for))
         self._submitter.receive()
         self._take_entries(self._subscriber.receive())
         if self._history is not None:

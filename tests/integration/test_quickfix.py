@@ -10,7 +10,7 @@ import pytest
 
 from gateways.order.client import OrderClient
 from sequencer.errors import UnreachableError
-from tests.models.quickfix.client import FixClient, Received
+from tests.models.quickfix.client import FixClient, Received, group
 from tests.models.running import Running, make, until
 
 SYMBOL = "BTC-USD"
@@ -106,6 +106,24 @@ def test_what_was_missed_comes_when_it_is_back(venue: Venue):
     ann.logon()
     assert report(ann, "a1", "F")[14] == "1.00000000"
     assert len({one[17] for one in ann.reports("a1")}) == len(ann.reports("a1")) == 2
+
+
+def test_the_book_and_the_tape_are_followed(venue: Venue):
+    """A snapshot, then each change and each trade; also when the market data gateway dies in between."""
+    ann, bob = venue.client("ANN"), venue.client("BOB")
+    ann.order("a1", "1", SYMBOL, "2", "100.00")
+    report(ann, "a1", "0")
+    kinds = group(267, *([(269, kind)] for kind in "012"))
+    bob.send([(35, "V"), (262, "m"), (263, 1), (264, 5), (265, 1), kinds, group(146, [(55, SYMBOL)])])
+    shown = bob.await_(lambda: next((one for one in bob.received if one.type == "W"), None), "a snapshot")
+    assert [value for tag, value in shown.pairs if tag in (269, 270, 271)] == ["0", "100.00", "2.00000000"]
+
+    venue.running.kill("marketdata-1")
+    bob.order("b1", "2", SYMBOL, "0.5", "100.00")
+    told = bob.await_(lambda: [one for one in bob.received if one.type == "X" and one.get(269)], "a change")
+    seen = [value for one in told for tag, value in one.pairs if tag in (279, 269, 270, 271)]
+    assert seen[:4] == ["1", "0", "100.00", "1.50000000"]
+    assert bob.errors == []
 
 
 @pytest.mark.timeout(300)
