@@ -14,6 +14,7 @@ Rules
 - One object belongs to one thread. Nothing happens in the background: call `reports` now and then.
 """
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ from engines import messages as m
 from gateways import events as e
 from gateways.names import Instrument, decimal_parts
 from gateways.order.client_session import ClientSession, LoggedOffError, OrderEntryError, RefusedError
-from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, is_operator
+from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, OrderState, is_operator
 from sequencer.client import tune
 from sequencer.errors import UnreachableError
 
@@ -36,6 +37,7 @@ DEAD_MS: Final = 3 * HEARTBEAT_MS
 """A gateway that says nothing for so long, heartbeats included, is connected to anew."""
 POLL_MS: Final = 50
 HWM: Final = 10_000
+GOODBYE_MS: Final = 200
 
 
 class OrderConnection:
@@ -55,11 +57,18 @@ class OrderConnection:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def log_on(self, names: Iterable[str], *, last_seen: int = LATEST, timeout_s: float = 10.0) -> None:
+    def log_on(
+        self,
+        names: Iterable[str],
+        *,
+        last_seen: int = LATEST,
+        timeout_s: float = 10.0,
+        cancel_on_disconnect: bool = False,
+    ) -> None:
         """Log clients on, and wait until they are. Raises UnreachableError or LoggedOffError."""
         for name in names:
             if name not in self.session.accounts:
-                self.session.add(name, last_seen)
+                self.session.add(name, last_seen, cancel_on_disconnect=cancel_on_disconnect)
         deadline = time.monotonic() + timeout_s
         while not self.session.is_ready:
             if time.monotonic() > deadline:
@@ -96,9 +105,22 @@ class OrderConnection:
             if reports or not left_ms:
                 return reports
 
+    def orders(self, name: str, client_order_id: str = "", timeout_s: float = 10.0) -> list[OrderState]:
+        """A client's orders that can still trade, the oldest first. Raises UnreachableError."""
+        request, deadline = self.session.ask_orders(name, client_order_id), time.monotonic() + timeout_s
+        while (found := self.session.orders_are(request)) is None:
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"the order gateway at {self._endpoint} does not answer: is the venue healthy?")
+            self._early = self._turn(POLL_MS)
+        return found
+
     def close(self) -> None:
-        """Close the socket. The clients' orders live on."""
-        self._socket.close(linger=0)
+        """Close the socket. The clients' orders live on, unless they are to be canceled then."""
+        goodbye = self.session.goodbye()
+        if goodbye:
+            with contextlib.suppress(zmq.Again):
+                self._socket.send(goodbye, zmq.NOBLOCK)
+        self._socket.close(linger=GOODBYE_MS if goodbye else 0)
 
     def _turn(self, timeout_ms: int) -> list[e.Event]:
         reports, self._early = self._early, []
@@ -144,6 +166,7 @@ class OrderClient:
         last_seen: int = 0,
         *,
         timeout_s: float = 10.0,
+        cancel_on_disconnect: bool = False,
         context: "zmq.Context[zmq.Socket[bytes]] | None" = None,
     ) -> None:
         self.name = client
@@ -152,7 +175,9 @@ class OrderClient:
         self._reports: deque[e.Event] = deque()
         self._awaited: dict[int, e.Event | None] = {}
         try:
-            self._connection.log_on([client], last_seen=last_seen, timeout_s=timeout_s)
+            self._connection.log_on(
+                [client], last_seen=last_seen, timeout_s=timeout_s, cancel_on_disconnect=cancel_on_disconnect
+            )
         except BaseException:
             self._connection.close()
             raise
@@ -183,8 +208,12 @@ class OrderClient:
         """A report with names and decimal text."""
         return e.fields(report, self._connection.session.names)
 
+    def orders(self, client_order_id: str = "") -> list[OrderState]:
+        """The orders that can still trade, the oldest first: all, or the one of this id. Raises UnreachableError."""
+        return self._connection.orders(self.name, client_order_id, self.timeout_s)
+
     def close(self) -> None:
-        """Leave. The client's orders live on."""
+        """Leave. The client's orders live on, unless they are to be canceled then."""
         self._connection.close()
 
     # --- pipelined ------------------------------------------------------------------------------

@@ -24,14 +24,18 @@ from gateways.order.protocol import (
     FROM_GATEWAY,
     HEARTBEAT_MS,
     LATEST,
+    AskOrders,
     Busy,
     Expected,
     Heartbeat,
     Listed,
     LoggedOff,
     LoggedOn,
+    Logoff,
     LogoffReason,
     Logon,
+    OrdersAre,
+    OrderState,
     Reject,
     is_operator,
 )
@@ -60,11 +64,12 @@ class Account:
     """One client of the connection."""
 
     __slots__ = (
-        "at_maker", "client_id", "in_flight", "is_on", "last_number", "last_seen", "name", "next_number",
+        "at_maker", "cancels", "client_id", "in_flight", "is_on", "last_number", "last_seen", "name", "next_number",
     )  # fmt: skip
 
-    def __init__(self, name: str, last_seen: int) -> None:
+    def __init__(self, name: str, last_seen: int, *, cancels: bool) -> None:
         self.name = name
+        self.cancels = cancels
         self.last_seen = last_seen
         self.client_id = 0
         self.last_number = 0
@@ -103,6 +108,10 @@ class ClientSession:
         self._queue: deque[Any] = deque()
         self._sent: dict[tuple[int, int], Any] = {}
         self._control: list[Any] = []
+        self._asked = 0
+        self._states: dict[int, list[OrderState] | None] = {}
+        """Of questions about orders: what has come so far; None before anything has."""
+        self._answered: dict[int, list[OrderState]] = {}
         self._logging_on = 0
         self._renewed: set[int] = set()
         self._paused_until_ms = self._spoke_ms = 0
@@ -113,6 +122,7 @@ class ClientSession:
             Busy: self._busy,
             Reject: self._rejected,
             Listed: self._listed,
+            OrdersAre: self._orders_are,
             Heartbeat: _heard,
         }
 
@@ -131,9 +141,9 @@ class ClientSession:
         """Commands that wait for room on the way."""
         return len(self._queue)
 
-    def add(self, name: str, last_seen: int = LATEST) -> None:
+    def add(self, name: str, last_seen: int = LATEST, *, cancel_on_disconnect: bool = False) -> None:
         """Log on one more client; `last_seen` is the sequence of the last report that was seen."""
-        self.accounts[name] = account = Account(name, last_seen)
+        self.accounts[name] = account = Account(name, last_seen, cancels=cancel_on_disconnect)
         self._log_on(account)
 
     def connected(self) -> None:
@@ -155,6 +165,22 @@ class ClientSession:
         account.next_number = number + 1
         self._queue.append(command)
         return number
+
+    def goodbye(self) -> bytes:
+        """The last frame: those log off whose orders are to be canceled then; nothing, where there are none."""
+        leaving = [Logoff(one.client_id) for one in self.accounts.values() if one.cancels and one.is_on]
+        return ENCODER.encode(leaving) if leaving else b""
+
+    def ask_orders(self, name: str, client_order_id: str) -> int:
+        """Ask how a client's orders stand; the number of the question, for `orders_are`."""
+        self._asked += 1
+        self._states[self._asked] = None
+        self._control.append(AskOrders(self.accounts[name].client_id, self._asked, client_order_id))
+        return self._asked
+
+    def orders_are(self, request: int) -> list[OrderState] | None:
+        """The whole answer to a question, once; None while it is not there."""
+        return self._answered.pop(request, None)
 
     def receive(self, data: bytes, now_ms: int) -> list[Event]:
         """Take one frame of the gateway; return the reports in it that are news.
@@ -217,7 +243,7 @@ class ClientSession:
     def _log_on(self, account: Account) -> None:
         account.is_on = False
         self._logging_on += 1
-        self._control.append(Logon(account.name, account.last_seen))
+        self._control.append(Logon(account.name, account.last_seen, cancel_on_disconnect=account.cancels))
 
     def _logged_on(self, logged: LoggedOn, _now_ms: int) -> None:
         account = self.accounts.get(logged.client)
@@ -271,6 +297,15 @@ class ClientSession:
         command: Message | None = self._sent.get((rejected.client_id, rejected.next_number))
         what = "a frame" if command is None else type(command).__name__
         raise RefusedError(f"the gateway refused {what}: {rejected.text}")
+
+    def _orders_are(self, told: OrdersAre, _now_ms: int) -> None:
+        if told.request not in self._states:
+            return  # of a question that was given up
+        states = [*(self._states[told.request] or []), *told.orders]
+        self._states[told.request] = states
+        if told.is_last:
+            self._answered[told.request] = states
+            del self._states[told.request]
 
     def _listed(self, listed: Listed, _now_ms: int) -> None:
         self.names.add_instrument(listed.instrument)

@@ -33,13 +33,15 @@ class Client:
     """One client: the numbers that were taken from it, and the reports that are for it."""
 
     __slots__ = (
-        "client_id", "fresh", "is_operator", "last_number", "link", "recent", "resume", "sequenced",
+        "cancels", "client_id", "fresh", "is_operator", "last_number", "link", "recent", "resume", "sequenced",
         "unanswered",
     )  # fmt: skip
 
     def __init__(self, client_id: int) -> None:
         self.client_id = client_id
         self.is_operator = False
+        self.cancels = False
+        """All its orders, when it is logged on no longer."""
         self.last_number = 0
         self.sequenced = 0
         """The last number that was seen in the log."""

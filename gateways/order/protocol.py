@@ -1,8 +1,8 @@
 """What travels between an order client and the order gateway.
 
-    client   --[Logon, Logoff, Heartbeat, command, ...]-->            gateway
+    client   --[Logon, Logoff, Heartbeat, AskOrders, command, ...]--> gateway
              <--[LoggedOn, LoggedOff, Expected, Busy, Reject,
-                 Heartbeat, Instrument news, report, ...]--
+                 Heartbeat, Listed, OrdersAre, report, ...]--
 
 A ZeroMQ message has one frame: a msgpack array of messages, each an array that begins with its tag.
 Commands are the messages of the log (engines.messages, tags 1 to 24); reports are gateways.events
@@ -57,11 +57,16 @@ class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Logon(Frame, frozen=True, tag=100):
-    """Log a client on by name; an unknown name is registered first."""
+    """Log a client on by name; an unknown name is registered first.
+
+    With `cancel_on_disconnect` all its orders are canceled when it is logged on here no longer: it logged off, or its
+    connection is gone or silent. A gateway that dies cancels nothing.
+    """
 
     client: str
     last_seen: int = LATEST
     version: int = VERSION
+    cancel_on_disconnect: bool = False
 
 
 class Logoff(Frame, frozen=True, tag=101):
@@ -72,6 +77,27 @@ class Logoff(Frame, frozen=True, tag=101):
 
 class Heartbeat(Frame, frozen=True, tag=102):
     """I am alive."""
+
+
+class AskOrders(Frame, frozen=True, tag=103):
+    """Which orders of the client can still trade: all, or the one of this client order id. OrdersAre answers."""
+
+    client_id: int
+    request: int
+    client_order_id: str = ""
+
+
+class OrderState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How an order stands; what has traded of it did for `notional` ticks x lots."""
+
+    order_id: int
+    client_order_id: str
+    instrument_id: int
+    side: int
+    price: int
+    quantity: int
+    leaves: int
+    notional: int
 
 
 class LoggedOn(Frame, frozen=True, tag=110):
@@ -127,8 +153,18 @@ class Listed(Frame, frozen=True, tag=115):
     instrument: Instrument
 
 
-FromClient = Logon | Logoff | Heartbeat | Command
-FromGateway = LoggedOn | LoggedOff | Heartbeat | Expected | Busy | Reject | Listed | Report
+class OrdersAre(Frame, frozen=True, tag=116):
+    """Orders as they stand at the place `position` of the log, the oldest first; more follow, unless it is the last."""
+
+    client_id: int
+    request: int
+    position: int
+    orders: list[OrderState]
+    is_last: bool
+
+
+FromClient = Logon | Logoff | Heartbeat | AskOrders | Command
+FromGateway = LoggedOn | LoggedOff | Heartbeat | Expected | Busy | Reject | Listed | OrdersAre | Report
 
 ENCODER: Final = msgspec.msgpack.Encoder()
 FROM_CLIENT: Final = msgspec.msgpack.Decoder(list[FromClient])

@@ -36,6 +36,7 @@ from gateways.order.protocol import (
     HEARTBEAT_MS,
     LATEST,
     VERSION,
+    AskOrders,
     Busy,
     Expected,
     Frame,
@@ -46,6 +47,8 @@ from gateways.order.protocol import (
     Logoff,
     LogoffReason,
     Logon,
+    OrdersAre,
+    OrderState,
     Reject,
     frame,
     is_operator,
@@ -58,6 +61,7 @@ from sequencer.envelope import Entry
 FRAME_BYTES: Final = 1 << 20
 """Reports to one connection are cut into frames of about this size."""
 REGISTRATIONS_MAX: Final = 1024
+STATES_A_FRAME: Final = 1000
 _OFF_TEXTS: Final = {
     LogoffReason.REQUESTED: "logged off as requested",
     LogoffReason.TAKEN_OVER: "a newer logon of this client took over",
@@ -114,7 +118,8 @@ class Session:
         self._now_ms = self._watched_ms = self._ticked_ms = 0
         self._ticked_at = -1
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
-            Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat, m.Tick: self._foreign,
+            Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat, AskOrders: self._ask_orders,
+            m.Tick: self._foreign,
         }  # fmt: skip
 
     @property
@@ -221,6 +226,7 @@ class Session:
             client.link.drop(client)
         self._seal(client)
         client.is_operator = is_operator(logon.client)
+        client.cancels = logon.cancel_on_disconnect
         link.drop(client)
         link.clients[client.client_id] = client
         client.link = link
@@ -239,9 +245,24 @@ class Session:
     def _logoff(self, link: Link, logoff: Logoff) -> None:
         client = link.clients.get(logoff.client_id)
         if client is not None:
-            link.drop(client)
+            self._leave(link, client)
         reason = LogoffReason.REQUESTED if client is not None else LogoffReason.NOT_LOGGED_ON
         self._say_off(link, logoff.client_id, reason)
+
+    def _ask_orders(self, link: Link, asked: AskOrders) -> None:
+        if asked.client_id not in link.clients:
+            self._say_off(link, asked.client_id, LogoffReason.NOT_LOGGED_ON)
+            return
+        found = [
+            OrderState(
+                o.order_id, o.client_order_id, o.instrument_id, o.side, o.price, o.quantity, o.leaves, o.notional
+            )
+            for o in self.live_orders(asked.client_id)
+            if asked.client_order_id in ("", o.client_order_id)
+        ]
+        for start in range(0, max(1, len(found)), STATES_A_FRAME):
+            part, is_last = found[start : start + STATES_A_FRAME], start + STATES_A_FRAME >= len(found)
+            self._say(link, OrdersAre(asked.client_id, asked.request, self.position, part, is_last))
 
     def _heartbeat(self, link: Link, _heartbeat: Heartbeat) -> None:
         if link.connection not in self._links:
@@ -255,7 +276,13 @@ class Session:
         link = self._links.pop(connection, None)
         if link is not None:
             for client in tuple(link.clients.values()):
-                link.drop(client)
+                self._leave(link, client)
+
+    def _leave(self, link: Link, client: Client) -> None:
+        """Log a client off; the gateway itself cancels its orders, where it wants that: no number of its is used."""
+        link.drop(client)
+        if client.cancels:
+            self._taken.append(m.CancelAll(0, 0, client.client_id, 0))
 
     # --- from the log -------------------------------------------------------------------------
 

@@ -124,6 +124,22 @@ def client(gateway: Running, name: str = "C1", last_seen: int = 0) -> OrderClien
     return OrderClient(gateway.endpoint, name, last_seen, context=gateway.context)
 
 
+def test_orders_are_told_and_canceled_when_their_client_leaves(start: Start):
+    """A client asks how its orders stand; one that said so at its logon leaves none behind."""
+    gateway = start()
+    with client(gateway, "operator") as operator:
+        operator.set_instrument(**TERMS)
+    with OrderClient(gateway.endpoint, "C1", cancel_on_disconnect=True, context=gateway.context) as leaving:
+        leaving.new_order(side="sell", client_order_id="a", **ORDER)
+        leaving.new_order(side="sell", client_order_id="b", **ORDER)
+        assert [order.client_order_id for order in leaving.orders()] == ["a", "b"]
+        assert [order.leaves for order in leaving.orders("b")] == [100_000_000]
+    with client(gateway) as back:
+        assert back.orders() == []
+        canceled = [back.describe(report)["client_order_id"] for report in back.reports(1.0) if report.reason]
+    assert canceled == ["a", "b"]
+
+
 def test_blocking_calls_return_their_answers(start: Start):
     """Each call gives the report that answers it, and other reports come by iteration."""
     gateway = start()

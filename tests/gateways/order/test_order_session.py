@@ -371,3 +371,62 @@ def test_one_wake_is_one_batch_cut_at_its_bound():
     gateway.session.receive(A, p.ENCODER.encode([new(4), new(5), new(6)]))
 
     assert [count for count, _ in gateway.session.duties().batches] == [4, 2]
+
+
+def asked(gateway: Gateway, connection: bytes, client_id: int, name: str = "") -> list[p.OrderState]:
+    """How its orders stand, of all answers together."""
+    told = gateway.send(connection, p.AskOrders(client_id, 7, name))[connection]
+    assert [one.is_last for one in told] == [False] * (len(told) - 1) + [True]
+    assert {(one.request, one.position) for one in told} == {(7, gateway.session.position)}
+    return [state for one in told for state in one.orders]
+
+
+def test_a_client_is_told_how_its_orders_stand():
+    """The live ones, the oldest first, or one by its id; those of nobody else, and in parts where there are many."""
+    gateway = Gateway()
+    for connection, name in ((A, "C1"), (B, "C2")):
+        gateway.log_on(connection, name)
+    gateway.send(A, new(1, "a"), new(2, "b"), m.CancelOrder(1, 3, 1, "a"))
+    gateway.send(B, new(1, "x", client_id=2))
+
+    (state,) = asked(gateway, A, 1)
+    assert (state.client_order_id, state.side, state.price, state.quantity) == ("b", 1, 100, 5)
+    assert (state.leaves, state.notional) == (5, 0)
+    assert asked(gateway, A, 1, "a") == asked(gateway, A, 1, "x") == []
+    gateway.send(A, *(new(number, side=1, price=50) for number in range(4, 1504)))
+    assert [one.client_order_id for one in asked(gateway, A, 1)][-1] == "o1503"
+    assert gateway.send(A, p.AskOrders(2, 7))[A][0].reason == p.LogoffReason.NOT_LOGGED_ON
+
+
+@pytest.mark.parametrize("how", ["logoff", "lost", "silent"])
+def test_orders_of_one_who_leaves_are_canceled_if_it_wants_that(how: str):
+    """Through the log, without using up a number of its own; another client's orders stay."""
+    gateway = Gateway()
+    for connection, name, cancels in ((A, "C1", True), (B, "C2", False)):
+        gateway.send(connection, p.Logon(name, p.LATEST, cancel_on_disconnect=cancels))
+    gateway.send(A, new(1, "a"))
+    gateway.send(B, new(1, "b", client_id=2))
+    if how == "logoff":
+        gateway.send(A, p.Logoff(1))
+    elif how == "lost":
+        gateway.session.lost(A)
+    else:
+        gateway.session.tick(60_000)
+        gateway.session.receive(B, p.ENCODER.encode([p.Heartbeat()]))
+    gateway.settle()
+
+    again = gateway.log_on(A)
+    assert again.last_number == 1
+    assert asked(gateway, A, 1) == []
+    assert [one.account_id for one in gateway.log() if isinstance(one, m.CancelAll)] == [1]
+    gateway.log_on(B, "C2")
+    assert [one.client_order_id for one in asked(gateway, B, 2)] == ["b"]
+
+
+def test_who_is_taken_over_keeps_its_orders():
+    """It is still there, on another connection."""
+    gateway = Gateway()
+    gateway.send(A, p.Logon("C1", p.LATEST, cancel_on_disconnect=True))
+    gateway.send(A, new(1, "a"))
+    gateway.log_on(B)
+    assert [one.client_order_id for one in asked(gateway, B, 1)] == ["a"]
