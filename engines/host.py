@@ -82,7 +82,8 @@ class Host:
         self._search: Callable[[int], Locator] = lambda index: Locator(
             searching(config, make, shard, self.replica.position + 1, index)
         )
-        self._reporter = Reporter(config.ingress, name, shard.rpartition(".")[0], kind="replica", context=context)
+        role, monitor = shard.rpartition(".")[0], config.monitoring.get(name, "")
+        self._reporter = Reporter(config.ingress, name, role, kind="replica", context=context, monitor=monitor)
         try:
             begun = seed(make, shard, config.sources, config.cluster, context=context, say=self._say)
         except BaseException:

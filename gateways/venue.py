@@ -8,6 +8,7 @@ is written once and is the user's from then on.
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,11 @@ peer = "ipc://run/{name}.peer"
 disk = "{disk}"   # the identity of its directory: votes from another disk do not count
 """
 
+_MONITORING = """
+# Where processes serve /metrics, /healthz and /readyz.
+[monitoring]
+"""
+
 _PROCESSES = """
 # What `sequencer up` starts beside the nodes and their replayers.
 [processes]
@@ -119,7 +125,14 @@ def _text(data_dir: Path, nodes: int) -> str:
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())
-    return text + _PROCESSES
+    return text + _PROCESSES + _monitoring(nodes, ports)
+
+
+def _monitoring(nodes: int, ports: Iterator[int]) -> str:
+    """A port for each process that a new venue has."""
+    processes = re.findall(r"(?m)^([\w-]+)\.command", _PROCESSES)
+    names = [f"node-{number}{kind}" for number in range(1, nodes + 1) for kind in ("", "-replayer")] + processes
+    return _MONITORING + "".join(f'{name} = "127.0.0.1:{next(ports)}"\n' for name in names)
 
 
 def free_ports() -> Iterator[int]:

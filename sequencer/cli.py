@@ -13,7 +13,7 @@ import typer
 import zmq
 from rich.console import Group
 
-from sequencer import admin, deployment, group, log_tools, node, replayer, rolling
+from sequencer import admin, deployment, generating, group, log_tools, node, replayer, rolling
 from sequencer.client import stop_signal
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, IslandError
@@ -42,7 +42,11 @@ app = typer.Typer(
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log. Example: sequencer log tail")
 members_app = typer.Typer(no_args_is_help=True, help="The nodes of the group. Example: sequencer members list")
 leader_app = typer.Typer(no_args_is_help=True, help="Who leads the group. Example: sequencer leader show")
+generate_app = typer.Typer(
+    no_args_is_help=True, help="What other tools need to watch a venue. Example: sequencer generate prometheus"
+)
 app.add_typer(log_app, name="log")
+app.add_typer(generate_app, name="generate")
 app.add_typer(members_app, name="members")
 app.add_typer(leader_app, name="leader")
 
@@ -213,6 +217,18 @@ def show_members(found: MembersAre, output: Format) -> None:
         print_json({"version": found.members.version, "committed": found.committed, "members": rows})
     else:
         console.print(table("members", ("name", "role", "disk", "behind", "silent_ms", "problem"), rows))
+
+
+@generate_app.command("prometheus", epilog="Example: sequencer generate prometheus > prometheus.yml")
+def generate_prometheus(data: DataDir = DEFAULT_DATA) -> None:
+    """Print a scrape configuration for Prometheus, of all processes under [monitoring] of venue.toml."""
+    typer.echo(generating.prometheus(Config.load(data).monitoring), nl=False)
+
+
+@generate_app.command("grafana", epilog="Example: sequencer generate grafana > dashboard.json")
+def generate_grafana() -> None:
+    """Print a dashboard for Grafana, with Prometheus as its data source."""
+    typer.echo(generating.grafana(), nl=False)
 
 
 @log_app.command("info", epilog="Example: sequencer log info -o json")

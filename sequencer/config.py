@@ -9,6 +9,7 @@
     [output_quorum]  how many replicas must have made an output of which senders, before it is sequenced
     [endpoints]  where gateways listen
     [processes]  what `sequencer up` starts beside the nodes
+    [monitoring] where each process, by name, serves /metrics, /healthz and /readyz: HOST:PORT
 
 Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory.
 """
@@ -26,6 +27,7 @@ from sequencer.members import Member, Members
 
 FILE_NAME = "venue.toml"
 OUTPUT_QUORUM_MAX = 7
+PORT_MAX = 65535
 _SOCKET_PATH_BYTES_MAX = 100
 _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
 
@@ -104,6 +106,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
     output_quorum: dict[str, int] = {}
+    monitoring: dict[str, str] = {}
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -119,6 +122,7 @@ class Config(msgspec.Struct, frozen=True):
     timing: TimingConfig
     limits: LimitsConfig
     output_quorum: dict[str, int]
+    monitoring: dict[str, str]
     founders: Members
     """The group as its log begins."""
     written_nodes: tuple[NodeConfig, ...]
@@ -160,6 +164,7 @@ class Config(msgspec.Struct, frozen=True):
             timing=file.timing,
             limits=file.limits,
             output_quorum=file.output_quorum,
+            monitoring=file.monitoring,
             founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
             written_nodes=tuple(file.nodes),
         )
@@ -295,6 +300,10 @@ def _is_identity(text: str) -> bool:
 
 
 def _endpoint_problem(file: _File) -> str:
+    for key, address in file.monitoring.items():
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or int(port) > PORT_MAX:
+            return f"monitoring.{key}: expected HOST:PORT such as 127.0.0.1:21001, got {address!r}"
     named = {f"endpoints.{key}": value for key, value in file.endpoints.items()}
     for node in file.nodes:
         for key in ("ingress", "publisher", "replayer", "peer"):

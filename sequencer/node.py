@@ -21,6 +21,7 @@ from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
 from sequencer.members import Member, Members
 from sequencer.memory import hold_memory
+from sequencer.monitor import INTERVAL_MS, open_monitor
 from sequencer.protocol import (
     ENCODER,
     QUESTIONS,
@@ -99,6 +100,8 @@ class Node:
         self._duplicates_told: dict[bytes, int] = {}
         self._reads: dict[int, bytes] = {}
         self._next_ticket = 1
+        self._monitor = open_monitor(config.monitoring.get(name, ""), name, "node")
+        self._monitored_ms = 0
 
     def run(self, stop: StopSignal) -> None:
         """Serve until `stop`."""
@@ -119,10 +122,16 @@ class Node:
             self._take_in()
         self._core.turn()
         raft = self._core.raft
+        if self._monitor is not None and self._core.now_ms - self._monitored_ms >= INTERVAL_MS:
+            self._monitored_ms = self._core.now_ms
+            facts = self._facts()
+            self._monitor.tell("live" if facts["leader"] and facts["member"] else "leaderless", facts)
         self._publisher.beat(self._core.now_ms, (raft.term, raft.role is Role.LEADER), self._core.heartbeat)
 
     def close(self) -> None:
         """Let go of files and sockets."""
+        if self._monitor is not None:
+            self._monitor.close()
         self._core.close()
         os.close(self._written)
         self._publisher.close()
@@ -323,10 +332,10 @@ class Node:
             others={name: (each.match_index, now_ms - each.heard_ms) for name, each in raft.progress.items()},
         )
 
-    def _status(self) -> NodeStatus:
+    def _facts(self) -> dict[str, int | str | bool]:
         core, raft, now_ms = self._core, self._core.raft, self._core.now_ms
         member = raft.members.find(self._me.name)
-        node: dict[str, int | str | bool] = {
+        return {
             "name": self._me.name,
             "pid": os.getpid(),
             "role": raft.role.value if member is None or member.voter else "learner",
@@ -348,9 +357,12 @@ class Node:
             "member": member is not None and member.disk == raft.disk,
             "removed": raft.is_removed,
         }
+
+    def _status(self) -> NodeStatus:
+        core, now_ms = self._core, self._core.now_ms
         reports = [(name, now_ms - heard_ms, body) for name, (heard_ms, body) in sorted(self._reports.items())]
         positions = core.orderer.sessions.positions()
         undecided = core.orderer.agreements.undecided(core.orderer.sessions.reached, now_ms)
         return NodeStatus(
-            node, reports, {name: (at.incarnation, at.number) for name, at in positions.items()}, undecided
+            self._facts(), reports, {name: (at.incarnation, at.number) for name, at in positions.items()}, undecided
         )

@@ -18,6 +18,7 @@ from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
 from sequencer.memory import hold_memory
+from sequencer.monitor import open_monitor
 from sequencer.protocol import (
     ENCODER,
     HEARTBEATS_OF,
@@ -96,7 +97,7 @@ class Replayer:
     """A committed log behind a socket."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        node = config.node(name)
+        node, process = config.node(name), f"{name}-replayer"
         self._log = CommittedLog(config.journal_directory(name), config.cluster)
         self._store = SnapshotStore(
             config.snapshot_directory(name), config.cluster, reserve_bytes=config.journal.reserve_bytes
@@ -106,6 +107,7 @@ class Replayer:
         self._stream = tune(context.socket(zmq.SUB))
         self._stream.subscribe(HEARTBEATS_OF)
         self._stream.connect(node.publisher)
+        self._monitor = open_monitor(config.monitoring.get(process, ""), process, "replayer")
 
     def run(self, stop: StopSignal) -> None:
         """Serve until `stop`."""
@@ -117,9 +119,15 @@ class Replayer:
             poller.poll(1000)
             self._watch_high_water()
             self._serve()
+            if self._monitor is not None:
+                self._monitor.tell(
+                    "live" if self._log.high_water >= 0 else "starting", {"commit_index": self._log.high_water}
+                )
 
     def close(self) -> None:
         """Let go of sockets and files."""
+        if self._monitor is not None:
+            self._monitor.close()
         self._requests.close(linger=0)
         self._stream.close(linger=0)
         self._log.close()

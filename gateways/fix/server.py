@@ -64,7 +64,7 @@ class FixServer:
         self._submitter = Submitter(
             config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
         )
-        self._reporter = Reporter(config.ingress, name, "fix", context=context)
+        self._reporter = Reporter(config.ingress, name, "fix", context=context, monitor=config.monitoring.get(name, ""))
         self._feeds = Feeds(config.endpoint("marketdata"), config.endpoint("marketdata_updates"), context)
         self._history: Replay | None = None
         self._history_index = 0

@@ -192,7 +192,7 @@ def run(config: Config, name: str) -> None:
     hold_memory()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(config.sources, next_index=1, context=context)
-    reporter = Reporter(config.ingress, name, "marketdata", context=context)
+    reporter = Reporter(config.ingress, name, "marketdata", context=context, monitor=config.monitoring.get(name, ""))
     endpoints = (config.endpoint("marketdata"), config.endpoint("marketdata_updates"))
     gateway = MarketDataGateway(*endpoints, subscriber, context=context)
     try:

@@ -180,7 +180,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
     submitter = Submitter(config.ingress, f"gateway.{name}", context=context, leader=lambda: subscriber.leader_ingress)
-    reporter = Reporter(config.ingress, name, "order", context=context)
+    reporter = Reporter(config.ingress, name, "order", context=context, monitor=config.monitoring.get(name, ""))
     gateway = OrderGateway(
         config.endpoint("order"),
         subscriber,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from sequencer.monitor import open_monitor
 from sequencer.protocol import ENCODER, Report
 from sequencer.sockets import tune
 
@@ -19,7 +20,7 @@ class Reporter:
     """Sends this process's state every INTERVAL_MS, and at once when it changes: call `tend` in each turn.
 
     `kind` says in which list of `sequencer status` the process stands: a replica, a gateway or a client. `pid` is the
-    process's own, unless it reports for another.
+    process's own, unless it reports for another. `monitor` is where it tells the same over HTTP: HOST:PORT, or nowhere.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Reporter:
         kind: str = "gateway",
         context: "zmq.Context[zmq.Socket[bytes]]",
         pid: int = 0,
+        monitor: str = "",
     ) -> None:
         self._name = name
         self._fixed = {"kind": kind, "role": role, "pid": pid or os.getpid(), "started_ns": time.time_ns()}
         self._sockets = [self._connect(context, endpoint) for endpoint in ingress]
+        self._monitor = open_monitor(monitor, name, role)
         self._sent_ms = -INTERVAL_MS
         self._state = ""
 
@@ -48,6 +51,8 @@ class Reporter:
 
     def say(self, state: str, report: Mapping[str, Any]) -> None:
         """Report now."""
+        if self._monitor is not None:
+            self._monitor.tell(state, report)
         body = msgspec.msgpack.encode({**self._fixed, "state": state, **report})
         self._send(ENCODER.encode(Report(self._name, body)))
 
@@ -63,6 +68,8 @@ class Reporter:
         self._send(ENCODER.encode(Report(self._name, b"")))
         for socket in self._sockets:
             socket.close(linger=GOODBYE_MS)
+        if self._monitor is not None:
+            self._monitor.close()
 
     @staticmethod
     def _connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":

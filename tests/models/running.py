@@ -68,16 +68,18 @@ def complaint(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
     return lines[0]
 
 
-def make(data_dir: Path, nodes: int = 1, *, fix: bool = False, **changes: str) -> Config:
+def make(data_dir: Path, nodes: int = 1, *, fix: bool = False, monitored: bool = False, **changes: str) -> Config:
     """A venue.toml with ipc doors; `changes` replace the values of its keys, by name, wherever they stand.
 
-    The FIX gateway is left out where it is not asked for.
+    The FIX gateway and the monitoring ports are left out where they are not asked for.
     """
     create(data_dir, nodes)
     if not fix:
         without_processes(data_dir, "fix-1")
     path = data_dir / FILE_NAME
     text = path.read_text()
+    if not monitored:
+        text = re.sub(r"(?ms)^\[monitoring\]$.*", "", text)
     doors = {key: f'"ipc://run/{key}"' for key in ("order", "marketdata", "marketdata_updates")}
     for key, value in {**doors, **changes}.items():
         text, count = re.subn(rf"(?m)^{re.escape(key)} = .*$", f"{key} = {value}", text)

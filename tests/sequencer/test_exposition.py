@@ -1,0 +1,129 @@
+"""What a process tells over HTTP: alive, ready, and numbers that Prometheus takes."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sequencer import exposition, generating
+from sequencer.config import Config
+from sequencer.errors import ConfigError, IslandError
+from sequencer.exposition import Exposition
+from sequencer.monitor import open_monitor
+from tests.models.running import Running, make, until
+
+REPORT = {"position": 7, "lag": 2, "lag_ms": 1500, "outputs": 3, "role": "leader", "leader": "n", "clients": {"x": 1}}
+
+
+@pytest.fixture
+def told(unused_port: int) -> Iterator[Exposition]:
+    made = Exposition(f"127.0.0.1:{unused_port}", "n", "node")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def test_alive_and_ready(told: Exposition, monkeypatch: pytest.MonkeyPatch):
+    """Alive while its loop tells something, ready while that is that it is live."""
+    assert [told.answer(path)[0] for path in ("/healthz", "/readyz")] == [503, 503]
+    told.tell("catching-up", REPORT)
+    assert [told.answer(path)[0] for path in ("/healthz", "/readyz")] == [200, 503]
+    told.tell("live", REPORT)
+    assert [told.answer(path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
+    monkeypatch.setattr(exposition, "SILENT_S", 0.0)
+    assert [told.answer(path)[0] for path in ("/healthz", "/readyz")] == [503, 503]
+    assert told.answer("/else")[0] == 404
+
+
+def test_numbers_are_told_in_base_units(told: Exposition, unused_port: int):
+    """Under one prefix; what is no number, or not in the table, is left out."""
+    told.tell("live", REPORT)
+    status, text = get(f"127.0.0.1:{unused_port}", "/metrics")
+    found = dict(re.findall(r"(?m)^(sequencer_\S+) (\S+)$", text))
+    assert status == 200
+    assert found == {
+        'sequencer_process_info{name="n",role="node"}': "1.0",
+        "sequencer_ready": "1.0",
+        "sequencer_leader": "1.0",
+        "sequencer_position": "7.0",
+        "sequencer_lag_messages": "2.0",
+        "sequencer_lag_seconds": "1.5",
+        "sequencer_outputs_total": "3.0",
+    }
+
+
+def test_a_port_that_is_taken_is_named(told: Exposition, unused_port: int):
+    """With the key of venue.toml; and nothing is opened where no port is named."""
+    with pytest.raises(IslandError, match=r"\(monitoring.other\)"):
+        open_monitor(f"127.0.0.1:{unused_port}", "other", "node")
+    assert open_monitor("", "other", "node") is None
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path):
+    """When venue.toml is read."""
+    text = (make(tmp_path / "v").data_dir / "venue.toml").read_text()
+    with pytest.raises(ConfigError, match=r"monitoring\.a: expected HOST:PORT"):
+        Config.parse(text + '\n[monitoring]\na = "127.0.0.1"\n', tmp_path)
+
+
+def test_a_slow_reader_does_not_keep_others_out(told: Exposition, unused_port: int):
+    """One that connects and says nothing."""
+    told.tell("live", REPORT)
+    with socket.create_connection(("127.0.0.1", unused_port)):
+        assert get(f"127.0.0.1:{unused_port}", "/healthz")[0] == 200
+
+
+def test_the_dashboard_asks_for_what_is_told():
+    """Each metric in its queries is one that a process tells."""
+    told = {f"sequencer_{name}" for name, _text, _factor in exposition._GAUGES.values()}
+    told |= {f"sequencer_{name}_total" for name, _text in exposition._COUNTERS.values()}
+    told |= {"sequencer_ready", "sequencer_leader", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+    queries = [target["expr"] for panel in json.loads(generating.grafana())["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"(?:sequencer|process)_\w+", query)}
+    assert asked <= told
+    with pytest.raises(ConfigError, match="names no port"):
+        generating.prometheus({})
+
+
+def test_every_process_of_a_venue_is_alive_and_ready(tmp_path: Path):
+    """Each at its own port, in a form that promtool takes, where there is one."""
+    with Running(make(tmp_path / "v", fix=True, monitored=True)).start() as venue:
+        addresses = venue.config.monitoring
+        assert set(addresses) == set(venue.pids) - {"supervisor"}
+        for name, address in addresses.items():
+            until(lambda address=address: get(address, "/readyz") == (200, "ok\n"), f"{name} is ready")
+            assert get(address, "/healthz") == (200, "ok\n")
+            _check("metrics", get(address, "/metrics")[1])
+        made = venue.run("generate", "prometheus").stdout
+        assert all(f'"{address}"' in made and f'"{name}"' in made for name, address in addresses.items())
+        (tmp_path / "prometheus.yml").write_text(made)
+        _check("config", "", str(tmp_path / "prometheus.yml"))
+
+
+def _check(what: str, text: str, *words: str) -> None:
+    if shutil.which("promtool"):
+        done = subprocess.run(
+            ["promtool", "check", what, *words], input=text, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done
