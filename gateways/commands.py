@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateways import trades
+from gateways import export, trades
 from gateways.fix import server as fix
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
@@ -45,6 +45,9 @@ def register(app: typer.Typer) -> None:
         gateway_command
     )
     app.command("book", epilog="Example: sequencer book BTC-USD --depth 5")(book_command)
+    app.command("export", epilog="Example: sequencer export --from 1000 --to 2000 --format csv > events.csv")(
+        export_command
+    )
     app.add_typer(flow_app, name="flow")
     app.add_typer(trade_app, name="trade")
 
@@ -98,6 +101,35 @@ def book_command(
         sides = [("sell", level) for level in reversed(shown.sells)] + [("buy", level) for level in shown.buys]
         rows = [{"side": side, **msgspec.structs.asdict(level)} for side, level in sides]
         console.print(table(symbol, ("side", "price", "quantity", "orders"), rows))
+
+
+def export_command(
+    first: Annotated[int, typer.Option("--from", min=1, help="The first sequence number.")] = 1,
+    last: Annotated[int, typer.Option("--to", min=0, help="The last one; 0: to the end.")] = 0,
+    how: Annotated[export.ExportFormat, typer.Option("--format", help="parquet needs --out, and pyarrow.")] = (
+        export.ExportFormat.JSONL
+    ),
+    out: Annotated[Path | None, typer.Option(help="Write there; by default, to standard output.")] = None,
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Print the events of a range of the log: every order's life, every trade, with names and decimal numbers."""
+    if last and last < first:
+        raise ConfigError(f"expected --to from {first:,} on, got {last:,}")
+    if how is export.ExportFormat.PARQUET and out is None:
+        raise ConfigError("--format parquet needs a file: add --out events.parquet")
+    _check_writable(out)
+    config = Config.load(data)
+    with errors.status("reading the log") as shown:
+        found = export.rows(entries_of(config), first, last, lambda at: shown.update(f"reading the log: {at:,}"))
+        if out is None:
+            export.write(found, how, sys.stdout)
+            return
+        if how is export.ExportFormat.PARQUET:
+            count = export.write_parquet(found, out)
+        else:
+            with out.open("w", encoding="utf-8", newline="") as file:
+                count = export.write(found, how, file)
+    console.print(f"{count:,} events written to {out}", highlight=False)
 
 
 # --- trades -------------------------------------------------------------------------------------

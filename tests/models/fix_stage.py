@@ -243,7 +243,7 @@ class Counterparty:
         begin, end = int(request.get(7)), int(request.get(16)) or self.next_out - 1
         gap = begin
         for number in range(begin, min(end, self.next_out - 1) + 1):
-            kind, fields = self.sent[number]
+            kind, fields = self.sent.get(number, ("0", []))
             if kind in ADMIN:
                 continue
             self._fill(gap, number)
