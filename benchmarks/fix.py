@@ -22,7 +22,7 @@ from engines import messages as m
 from gateways.fix.codec import SOH, encode
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
-from gateways.fix.times import utc_text
+from gateways.times import utc_text
 
 WAKE_COMMANDS = 64
 RUNS = 5

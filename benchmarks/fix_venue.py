@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.report import cpu_seconds, print_rows
 from benchmarks.venue import ready_venue
 from gateways.fix.codec import SOH, encode
-from gateways.fix.times import utc_text
+from gateways.times import utc_text
 from sequencer import admin
 from sequencer.config import Config
 

@@ -49,9 +49,9 @@ def write_flow(opening: Path, path: Path, commands: int) -> None:
 def ready_venue(nodes: int, commands: int, scratch: Path, *, fix: bool = False) -> Iterator[tuple[Config, Path]]:
     """A venue from empty data with instruments and credit, and the flow to send; with or without the FIX gateway."""
     config = create(scratch / "venue", nodes)
-    if not fix:
-        deployment.dismiss(config.data_dir, "fix-1")
-        config = Config.load(config.data_dir)
+    for name in {"web-1"} if fix else {"fix-1", "web-1"}:
+        deployment.dismiss(config.data_dir, name)
+    config = Config.load(config.data_dir)
     opening, flow = scratch / "opening.jsonl", scratch / "flow.jsonl"
     write_flow(opening, flow, commands)
     supervisor = Supervisor(config)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateways import export, trades
-from gateways.fix import server as fix
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
-from gateways.marketdata import gateway as marketdata
 from gateways.marketdata.client import MarketDataClient
 from gateways.marketdata.fold import depth_in_log
-from gateways.order import gateway as order
 from gateways.up import detach, up
 from sequencer.client import stop_signal
 from sequencer.config import Config
@@ -28,6 +26,13 @@ from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, compla
 from sequencer.process import claim
 
 FLOWS = Path("./flows")
+GATEWAYS = {
+    "order": "gateways.order.gateway",
+    "fix": "gateways.fix.server",
+    "marketdata": "gateways.marketdata.gateway",
+    "web": "gateways.web.server",
+}
+"""Where each kind has its `run`: none is loaded but the one that runs."""
 DEPTH = 10
 
 flow_app = typer.Typer(
@@ -68,17 +73,16 @@ def up_command(
 
 
 def gateway_command(
-    kind: Annotated[str, typer.Argument(help="order, fix or marketdata.")],
+    kind: Annotated[str, typer.Argument(help="order, fix, marketdata or web.")],
     name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process.")],
     data: DataDir = DEFAULT_DATA,
 ) -> None:
     """Run a gateway in the foreground."""
-    kinds = {"order": order.run, "fix": fix.run, "marketdata": marketdata.run}
-    if kind not in kinds:
-        raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(kinds)}")
+    if kind not in GATEWAYS:
+        raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(GATEWAYS)}")
     config = Config.load(data)
     with claim(config.data_dir, name):
-        kinds[kind](config, name)
+        import_module(GATEWAYS[kind]).run(config, name)
 
 
 def book_command(

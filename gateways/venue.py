@@ -52,6 +52,7 @@ reserve_channels = [2, 3, 4, 5]   # all but commands are served while the disk i
 [endpoints]
 order = "tcp://127.0.0.1:{order}"
 fix = "tcp://127.0.0.1:{fix}"
+web = "tcp://127.0.0.1:{web}"
 marketdata = "tcp://127.0.0.1:{marketdata}"
 marketdata_updates = "tcp://127.0.0.1:{updates}"
 """
@@ -80,6 +81,7 @@ credit-1.command = ["attach", "credit", "--name", "credit-1"]
 credit-2.command = ["attach", "credit", "--name", "credit-2"]
 order-1.command = ["gateway", "order", "--name", "order-1"]
 fix-1.command = ["gateway", "fix", "--name", "fix-1"]
+web-1.command = ["gateway", "web", "--name", "web-1"]
 marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
 """
 
@@ -119,9 +121,8 @@ def _text(data_dir: Path, nodes: int) -> str:
     """A new venue.toml; its nodes' directories are made, and have their identities."""
     ports = free_ports()
     cluster = os.urandom(16)
-    text = _HEAD.format(
-        cluster=cluster.hex(), order=next(ports), fix=next(ports), marketdata=next(ports), updates=next(ports)
-    )
+    doors = {name: next(ports) for name in ("order", "fix", "web", "marketdata", "updates")}
+    text = _HEAD.format(cluster=cluster.hex(), **doors)
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())

@@ -17,7 +17,7 @@ import msgspec
 from gateways.fix import tags as t
 from gateways.fix.codec import Fields, Message
 from gateways.fix.tags import SessionReject, Type
-from gateways.fix.times import NO_TIME, utc_ns
+from gateways.times import NO_TIME, utc_ns
 
 USER_DEFINED: Final = 5000
 

@@ -19,11 +19,11 @@ from engines.messages import Side
 from gateways.fix import tags as t
 from gateways.fix.codec import Message
 from gateways.fix.tags import Type
-from gateways.fix.times import utc_text
 from gateways.fix.translate import Fields, Report
 from gateways.marketdata.feeds import Feed
 from gateways.marketdata.protocol import TradeDone
 from gateways.names import Directory, Instrument
+from gateways.times import utc_text
 
 SUBSCRIPTIONS_MAX: Final = 64
 SYMBOLS_MAX: Final = 256

@@ -22,12 +22,12 @@ from engines.messages import COMMANDS
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
 from gateways.marketdata.feeds import Feeds
+from gateways.turns import TURN_S, Turns
 from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
 
-TURN_S: Final = 0.02
 REBUILD_ENTRIES: Final = 8
 UNSENT_BYTES_MAX: Final = 8 << 20
 BACKLOG: Final = 512
@@ -71,46 +71,34 @@ class FixServer:
         self._transports: dict[int, asyncio.Transport] = {}
         self._paused: set[int] = set()
         self._connections = 0
-        self._is_due = False
+        self._failure: IslandError | None = None
         self._listener: asyncio.Server | None = None
-        self._failed: asyncio.Future[None] | None = None
+        sockets = (*self._subscriber.sockets(), *self._submitter.sockets(), *self._feeds.sockets())
+        self._turns = Turns(sockets, self._turn)
 
     async def run(self, stop: StopSignal) -> None:
         """Serve until `stop`. Raises IslandError where it cannot go on."""
-        loop = asyncio.get_running_loop()
-        self._failed = loop.create_future()
-        loop.add_reader(stop.fd, self._stop)
         self._submitter.open()
-        sockets = self._sockets()
-        for socket in sockets:
-            loop.add_reader(_option(socket, zmq.FD), self._wake)
+        listening = asyncio.create_task(self._listen())
         try:
-            while not self._failed.done():
-                self._wake()
-                if self._listener is None and self.gateway.orders.is_live:
-                    self._listener = await self._listen()
-                await asyncio.wait([self._failed], timeout=TURN_S)
-            self._failed.result()
+            await self._turns.run(stop)
         finally:
-            for socket in sockets:
-                loop.remove_reader(_option(socket, zmq.FD))
-            loop.remove_reader(stop.fd)
+            listening.cancel()
             await self._end()
 
-    def _stop(self) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_result(None)
-
-    async def _listen(self) -> asyncio.Server:
+    async def _listen(self) -> None:
+        """Once everything of the log is seen. What keeps it from that ends the process."""
+        while not self.gateway.orders.is_live:
+            await asyncio.sleep(TURN_S)
         endpoint = self._config.endpoint("fix")
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         try:
-            return await asyncio.get_running_loop().create_server(
+            self._listener = await asyncio.get_running_loop().create_server(
                 lambda: _Peer(self), host.strip("[]"), int(port), backlog=BACKLOG
             )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
-            raise IslandError(f"cannot listen on {endpoint} (endpoints.fix): {why}") from None
+            self._failure = IslandError(f"cannot listen on {endpoint} (endpoints.fix): {why}")
 
     async def _end(self) -> None:
         if self._listener is not None:
@@ -131,7 +119,7 @@ class FixServer:
         transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
         self._transports[self._connections] = transport
         self.gateway.opened(self._connections)
-        self._wake()
+        self._turns.wake()
         return self._connections
 
     def received(self, number: int, data: bytes) -> None:
@@ -140,44 +128,23 @@ class FixServer:
         if number not in self._paused and number in self._transports and self.gateway.is_full(number):
             self._paused.add(number)
             self._transports[number].pause_reading()
-        self._wake()
+        self._turns.wake()
 
     def lost(self, number: int) -> None:
         """Forget a connection."""
         self._transports.pop(number, None)
         self._paused.discard(number)
         self.gateway.lost(number)
-        self._wake()
+        self._turns.wake()
 
     # --- turns ------------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        """Have a turn soon: one for everything that comes until then."""
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._is_due = False
-        assert self._failed is not None, "turns come while it runs"
-        if self._failed.done():
-            return
-        try:
-            self._take()
-            self._perform()
-        except IslandError as error:
-            self._failed.set_exception(error)
-            return
-        # The descriptor of a ZeroMQ socket tells of news once: what is left has to be asked for.
-        if (
-            self._subscriber.pending
-            or self._history
-            or any(_option(one, zmq.EVENTS) & zmq.POLLIN for one in self._sockets())
-        ):
-            self._wake()
-
-    def _sockets(self) -> "list[zmq.Socket[bytes]]":
-        return [*self._subscriber.sockets(), *self._submitter.sockets(), *self._feeds.sockets()]
+    def _turn(self) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        self._take()
+        self._perform()
+        return self._subscriber.pending or self._history is not None
 
     def _take(self) -> None:
         gateway, now_ms = self.gateway, time.monotonic_ns() // 1_000_000
@@ -250,12 +217,6 @@ class FixServer:
             "in_flight": orders.in_flight,
             "batches_in_flight": self._submitter.in_flight,
         }
-
-
-def _option(socket: "zmq.Socket[bytes]", option: int) -> int:
-    value = socket.getsockopt(option)
-    assert isinstance(value, int), value
-    return value
 
 
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:

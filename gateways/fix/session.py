@@ -27,7 +27,7 @@ from gateways.fix import tags as t
 from gateways.fix.codec import BEGIN, SOH, Message, encode
 from gateways.fix.store import NOWHERE, Place, Sent, Store
 from gateways.fix.tags import SESSION_TYPES, SessionReject, Type
-from gateways.fix.times import NO_TIME, utc_ns, utc_text
+from gateways.times import NO_TIME, utc_ns, utc_text
 
 SENDING_TIME_S: Final = 120
 LOGON_MS: Final = 10_000

@@ -20,10 +20,10 @@ from gateways import events as e
 from gateways.fix import tags as t
 from gateways.fix.codec import Message
 from gateways.fix.tags import Type
-from gateways.fix.times import utc_ns, utc_text
 from gateways.names import Directory, Instrument, TextError, UnknownNameError, decimal_text
 from gateways.order import checks
 from gateways.orders import LiveOrder
+from gateways.times import utc_ns, utc_text
 
 Fields = list[tuple[int, object]]
 Report = tuple[str, Fields]

@@ -20,7 +20,7 @@ class Venue:
     """A venue with an instrument and two rich clients, and their QuickFIX engines."""
 
     def __init__(self, directory: Path, nodes: int, resources: ExitStack) -> None:
-        self.running = resources.enter_context(Running(make(directory / "v", nodes, fix=True)).start())
+        self.running = resources.enter_context(Running(make(directory / "v", nodes, doors=("fix-1",))).start())
         self.directory = directory
         self._resources = resources
         with OrderClient(self.running.config.endpoint("order"), client="operator") as operator:

@@ -15,8 +15,8 @@ from gateways.fix.codec import SOH, Framer, Message, encode
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Counterparty as Party
 from gateways.fix.settings import Settings
-from gateways.fix.times import utc_text
 from gateways.order.session import Limits
+from gateways.times import utc_text
 from sequencer.envelope import Entry
 from tests.models.island import Island
 

@@ -68,20 +68,23 @@ def complaint(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
     return lines[0]
 
 
-def make(data_dir: Path, nodes: int = 1, *, fix: bool = False, monitored: bool = False, **changes: str) -> Config:
+def make(
+    data_dir: Path, nodes: int = 1, *, doors: tuple[str, ...] = (), monitored: bool = False, **changes: str
+) -> Config:
     """A venue.toml with ipc doors; `changes` replace the values of its keys, by name, wherever they stand.
 
-    The FIX gateway and the monitoring ports are left out where they are not asked for.
+    The FIX and web gateways (`fix-1`, `web-1`) and the monitoring ports are left out where they are not asked for.
     """
     create(data_dir, nodes)
-    if not fix:
-        without_processes(data_dir, "fix-1")
+    left_out = {"fix-1", "web-1"}.difference(doors)
+    if left_out:
+        without_processes(data_dir, *left_out)
     path = data_dir / FILE_NAME
     text = path.read_text()
     if not monitored:
         text = re.sub(r"(?ms)^\[monitoring\]$.*", "", text)
-    doors = {key: f'"ipc://run/{key}"' for key in ("order", "marketdata", "marketdata_updates")}
-    for key, value in {**doors, **changes}.items():
+    places = {key: f'"ipc://run/{key}"' for key in ("order", "marketdata", "marketdata_updates")}
+    for key, value in {**places, **changes}.items():
         text, count = re.subn(rf"(?m)^{re.escape(key)} = .*$", f"{key} = {value}", text)
         assert count == 1, f"{path} has {count} lines that set {key}"
     path.write_text(text)

@@ -108,7 +108,7 @@ def test_the_dashboard_asks_for_what_is_told():
 
 def test_every_process_of_a_venue_is_alive_and_ready(tmp_path: Path):
     """Each at its own port, in a form that promtool takes, where there is one."""
-    with Running(make(tmp_path / "v", fix=True, monitored=True)).start() as venue:
+    with Running(make(tmp_path / "v", doors=("fix-1", "web-1"), monitored=True)).start() as venue:
         addresses = venue.config.monitoring
         assert set(addresses) == set(venue.pids) - {"supervisor"}
         for name, address in addresses.items():

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateways.fix.codec import MESSAGE_BYTES_MAX, SOH, Framer, FramingError, encode, parse
-from gateways.fix.times import NO_TIME, utc_ns, utc_text
+from gateways.times import NO_TIME, utc_ns, utc_text
 
 HEADER = f"34=1{SOH}49=A{SOH}56=B{SOH}52=20261127-10:00:00.000{SOH}"
 values = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20)

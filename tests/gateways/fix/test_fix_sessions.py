@@ -7,7 +7,7 @@ import pytest
 from engines import messages as m
 from gateways.fix.settings import Counterparty as Party
 from gateways.fix.settings import Settings
-from gateways.fix.times import utc_text
+from gateways.times import utc_text
 from sequencer.errors import ConfigError
 from tests.models.fix_stage import BEGIN_NS, Counterparty, Stage
 

@@ -1,4 +1,4 @@
-"""UTCTimestamps, such as 20261127-09:30:00.250, and ns since the epoch."""
+"""ns since the epoch as text: UTCTimestamps of FIX (20261127-09:30:00.250), ISO 8601 (2026-11-27T09:30:00.250000Z)."""
 
 import re
 import time
@@ -31,6 +31,12 @@ def utc_text(time_ns: int) -> str:
     return f"{_second_text(seconds)}.{rest_ns // 1_000_000:03d}"
 
 
+def iso_text(time_ns: int) -> str:
+    """The time in ISO 8601, in microseconds."""
+    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
+    return f"{_iso_second(seconds)}.{rest_ns // 1000:06d}Z"
+
+
 @lru_cache(16)
 def _days(text: str) -> int:
     try:
@@ -42,3 +48,8 @@ def _days(text: str) -> int:
 @lru_cache(256)
 def _second_text(seconds: int) -> str:
     return time.strftime("%Y%m%d-%H:%M:%S", time.gmtime(seconds))
+
+
+@lru_cache(256)
+def _iso_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

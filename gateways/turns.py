@@ -1,0 +1,74 @@
+"""Turns of a gateway in asyncio: one soon after anything has come, for all of it together.
+
+    ZeroMQ sockets, connections, time --wake--> one call of `turn` in the loop --> again, where something is left
+
+Rules
+- A ZeroMQ descriptor tells of news once: what is left in a socket after a turn has to be asked for.
+- What a turn raises ends the gateway: `run` raises it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import zmq
+
+from sequencer.client import StopSignal
+
+TURN_S: Final = 0.02
+
+
+class Turns:
+    """Calls `turn` whenever one of the sockets has news, and now and then; it tells whether more is there at once."""
+
+    def __init__(self, sockets: "Iterable[zmq.Socket[bytes]]", turn: Callable[[], bool]) -> None:
+        self._sockets = list(sockets)
+        self._turn = turn
+        self._is_due = False
+        self._ended: asyncio.Future[None] | None = None
+
+    async def run(self, stop: StopSignal) -> None:
+        """Until `stop`. Raises what a turn raises."""
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        loop.add_reader(stop.fd, self._end)
+        for socket in self._sockets:
+            loop.add_reader(_option(socket, zmq.FD), self.wake)
+        try:
+            while not self._ended.done():
+                self.wake()
+                await asyncio.wait([self._ended], timeout=TURN_S)
+            self._ended.result()
+        finally:
+            for socket in self._sockets:
+                loop.remove_reader(_option(socket, zmq.FD))
+            loop.remove_reader(stop.fd)
+
+    def wake(self) -> None:
+        """Have a turn soon: one for everything that comes until then."""
+        if not self._is_due and self._ended is not None and not self._ended.done():
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_due = False
+        assert self._ended is not None, "turns come while it runs"
+        if self._ended.done():
+            return
+        try:
+            has_more = self._turn()
+        except Exception as error:  # noqa: BLE001 - handed on to who runs it
+            self._ended.set_exception(error)
+            return
+        if has_more or any(_option(socket, zmq.EVENTS) & zmq.POLLIN for socket in self._sockets):
+            self.wake()
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _option(socket: "zmq.Socket[bytes]", option: int) -> int:
+    value = socket.getsockopt(option)
+    assert isinstance(value, int), value
+    return value

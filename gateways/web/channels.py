@@ -1,0 +1,215 @@
+"""What the subscribers of one channel of one instrument are told: text that is made once for all of them.
+
+    Book --snapshot--> to who subscribes
+         --update----> to all, when it has changed: the difference to what was told last, with the next number
+
+Rules
+- `sequence` numbers the messages of a channel without a gap; a snapshot has the number of the last update in it.
+- A book of a depth is told as levels that come, change (`qty` is the new total) or go (`qty` 0). What falls out of the
+  depth is told as gone, and what moves up into it as come.
+- Numbers are JSON numbers with all decimals of their tick or lot: the checksum is over this text.
+"""
+
+from heapq import nsmallest
+from typing import Final, Protocol
+
+import msgspec
+
+from engines.messages import Side
+from gateways.marketdata.book import Book, Half
+from gateways.marketdata.protocol import (
+    LevelUpdate,
+    OrderAdded,
+    OrderChanged,
+    OrderUpdate,
+    TradeDone,
+    TradeUpdate,
+    Update,
+)
+from gateways.names import Instrument
+from gateways.times import iso_text
+from gateways.web.checksums import TOP, checksum
+
+DEPTHS: Final = (10, 25, 100, 500, 1000)
+TRADES_IN_SNAPSHOT: Final = 50
+_BUY: Final = int(Side.BUY)
+
+Levels = dict[int, int]
+"""Price in ticks -> quantity in lots, the best price first."""
+
+
+class Channel(Protocol):
+    """One channel of one instrument."""
+
+    def snapshot(self) -> bytes:
+        """What a new subscriber is told."""
+        ...
+
+    def update(self, update: Update) -> bytes | None:
+        """What all are told after a change; None where it does not concern them."""
+        ...
+
+
+class BookChannel:
+    """The best `depth` levels of each side."""
+
+    def __init__(self, instrument: Instrument, book: Book, depth: int) -> None:
+        self._instrument = instrument
+        self._symbol = json_text(instrument.symbol)
+        self._book = book
+        self._depth = depth
+        self._number = 0
+        self._bids, self._asks = self._best(book.buys), self._best(book.sells)
+
+    def snapshot(self) -> bytes:
+        """All levels."""
+        return self._message("snapshot", self._bids, self._asks)
+
+    def update(self, update: Update) -> bytes | None:
+        """The levels that differ from what was told last."""
+        if not isinstance(update, LevelUpdate):
+            return None
+        bids, asks = self._best(self._book.buys), self._best(self._book.sells)
+        changed = _changes(self._bids, bids), _changes(self._asks, asks)
+        self._bids, self._asks = bids, asks
+        if not any(changed):
+            return None
+        self._number += 1
+        return self._message("update", *changed)
+
+    def _best(self, half: Half) -> Levels:
+        live = [level for level in half.levels.values() if level.orders]
+        return {level.price: level.quantity for level in nsmallest(self._depth, live, key=lambda level: level.merit)}
+
+    def _message(self, kind: str, bids: Levels, asks: Levels) -> bytes:
+        instrument, book = self._instrument, self._book
+        sides = [
+            ",".join([f'{{"price":{price},"qty":{quantity}}}' for price, quantity in _pairs(instrument, side)])
+            for side in (bids, asks)
+        ]
+        crc = checksum(_pairs(instrument, self._asks, TOP), _pairs(instrument, self._bids, TOP))
+        return (
+            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":{self._symbol},"depth":{self._depth},'
+            f'"sequence":{self._number},"bids":[{sides[0]}],"asks":[{sides[1]}],"checksum":{crc},'
+            f'"timestamp":"{iso_text(book.time_ns)}"}}]}}'
+        ).encode()
+
+
+class OrderChannel:
+    """Every order, in the order of the queues: level 3."""
+
+    def __init__(self, instrument: Instrument, book: Book) -> None:
+        self._instrument = instrument
+        self._symbol = json_text(instrument.symbol)
+        self._book = book
+        self._number = 0
+        snapshot = book.order_snapshot()
+        self._orders = {order.order_id: order for order in (*snapshot.buys, *snapshot.sells)}
+
+    def snapshot(self) -> bytes:
+        """All orders, best price first, at a price in the order of the queue."""
+        told = self._book.order_snapshot()
+        return self._message("snapshot", *([self._text(order) for order in side] for side in (told.buys, told.sells)))
+
+    def update(self, update: Update) -> bytes | None:
+        """The orders that came, changed or went, in the order in which they did."""
+        if not isinstance(update, OrderUpdate):
+            return None
+        bids: list[str] = []
+        asks: list[str] = []
+        for change in update.changes:
+            event, order = self._step(change)
+            (bids if order.side == _BUY else asks).append(self._text(order, event))
+        self._number += 1
+        return self._message("update", bids, asks)
+
+    def _step(self, change: object) -> tuple[str, OrderAdded]:
+        if isinstance(change, OrderAdded):
+            self._orders[change.order_id] = change
+            return "add", change
+        order_id: int = change.order_id  # type: ignore[attr-defined]
+        if isinstance(change, OrderChanged):
+            known = self._orders[order_id]
+            order = self._orders[order_id] = OrderAdded(order_id, known.side, known.price, change.quantity)
+            return "modify", order
+        known = self._orders.pop(order_id)
+        return "delete", OrderAdded(order_id, known.side, known.price, 0)
+
+    def _text(self, order: OrderAdded, event: str = "") -> str:
+        head = f'"event":"{event}",' if event else ""
+        instrument = self._instrument
+        return (
+            f'{{{head}"order_id":"{order.order_id}","limit_price":{instrument.price_text(order.price)},'
+            f'"order_qty":{instrument.quantity_text(order.quantity)}}}'
+        )
+
+    def _message(self, kind: str, bids: list[str], asks: list[str]) -> bytes:
+        book = self._book
+        crc = checksum(self._queues(book.sells), self._queues(book.buys))
+        return (
+            f'{{"channel":"level3","type":"{kind}","data":[{{"symbol":{self._symbol},"sequence":{self._number},'
+            f'"bids":[{",".join(bids)}],"asks":[{",".join(asks)}],"checksum":{crc},'
+            f'"timestamp":"{iso_text(book.time_ns)}"}}]}}'
+        ).encode()
+
+    def _queues(self, half: Half) -> list[tuple[str, str]]:
+        live = [level for level in half.levels.values() if level.orders]
+        best = nsmallest(TOP, live, key=lambda level: level.merit)
+        instrument = self._instrument
+        return [
+            (instrument.price_text(level.price), instrument.quantity_text(order.leaves))
+            for level in best
+            for order in level.orders.values()
+        ]
+
+
+class TradeChannel:
+    """Trades as they happen."""
+
+    def __init__(self, instrument: Instrument, book: Book) -> None:
+        self._instrument = instrument
+        self._symbol = json_text(instrument.symbol)
+        self._book = book
+        self._number = 0
+
+    def snapshot(self) -> bytes:
+        """The latest ones, oldest first."""
+        return self._message("snapshot", self._book.trades_snapshot(0, TRADES_IN_SNAPSHOT).trades)
+
+    def update(self, update: Update) -> bytes | None:
+        """Those of one update."""
+        if not isinstance(update, TradeUpdate):
+            return None
+        self._number += 1
+        return self._message("update", update.changes)
+
+    def _message(self, kind: str, trades: list[TradeDone]) -> bytes:
+        instrument = self._instrument
+        texts = [
+            f'{{"symbol":{self._symbol},"side":"{_side(trade.aggressor_side)}","trade_id":{trade.sequence},'
+            f'"price":{instrument.price_text(trade.price)},"qty":{instrument.quantity_text(trade.quantity)},'
+            f'"timestamp":"{iso_text(trade.time_ns)}"}}'
+            for trade in trades
+        ]
+        head = f'"channel":"trade","type":"{kind}","sequence":{self._number}'
+        return f'{{{head},"data":[{",".join(texts)}]}}'.encode()
+
+
+def json_text(text: str) -> str:
+    """Text as JSON has it."""
+    return msgspec.json.encode(text).decode()
+
+
+def _changes(before: Levels, now: Levels) -> Levels:
+    """What a reader of `before` has to apply: new quantities, and 0 for what is gone."""
+    gone = {price: 0 for price in before if price not in now}
+    return gone | {price: quantity for price, quantity in now.items() if before.get(price) != quantity}
+
+
+def _pairs(instrument: Instrument, levels: Levels, count: int | None = None) -> list[tuple[str, str]]:
+    found = list(levels.items())[:count]
+    return [(instrument.price_text(price), instrument.quantity_text(quantity)) for price, quantity in found]
+
+
+def _side(side: int) -> str:
+    return "buy" if side == _BUY else "sell"

@@ -1,0 +1,231 @@
+"""Connections, what they ask for, and what they are told: the WebSocket side of the web gateway without its sockets.
+
+    text of a connection --receive--> replies
+    updates of the books --publish--> (connections, text), made once for all that subscribe
+
+Rules
+- A request is a JSON object with a `method`; its reply has the same `req_id`, and says what is wrong with it.
+- A subscription is to one channel of one symbol (at one depth). It begins with a snapshot; each update follows.
+- What nobody subscribes to is not made.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from gateways.marketdata.books import Books
+from gateways.marketdata.protocol import Update
+from gateways.names import Instrument, UnknownNameError, decimal_text
+from gateways.web.channels import DEPTHS, BookChannel, Channel, OrderChannel, TradeChannel
+
+SUBSCRIPTIONS_MAX: Final = 200
+"""Of one connection."""
+SYMBOLS_MAX: Final = 100
+"""In one request."""
+REQUEST_BYTES_MAX: Final = 16 << 10
+API_VERSION: Final = "v2"
+CHANNELS: Final = ("book", "level3", "trade", "instrument")
+
+Key = tuple[str, str, int]
+"""Channel, symbol, depth."""
+INSTRUMENTS: Final[Key] = ("instrument", "", 0)
+
+
+class Params(msgspec.Struct):
+    """What a subscription is to."""
+
+    channel: str
+    symbol: list[str] = []
+    depth: int = DEPTHS[0]
+    snapshot: bool = True
+
+
+class Request(msgspec.Struct):
+    """What a connection says."""
+
+    method: str
+    params: Params | None = None
+    req_id: int | None = None
+
+
+_REQUESTS: Final = msgspec.json.Decoder(Request)
+
+
+class _RefusedError(Exception):
+    """A request that cannot be obeyed, and why."""
+
+
+class Hub:
+    """All connections; `books` is the read model that they are told of."""
+
+    def __init__(self, books: Books, version: str) -> None:
+        self._books = books
+        self._version = version
+        self._channels: dict[Key, Channel] = {}
+        self._subscribers: dict[Key, dict[int, None]] = {}
+        self._of: dict[int, dict[Key, None]] = {}
+        self._by_instrument: dict[int, list[Key]] = {}
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._of)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def connect(self, number: int) -> list[bytes]:
+        """A connection was made; what it is told at once."""
+        self._of[number] = {}
+        status = {"api_version": API_VERSION, "connection_id": number, "system": "online", "version": self._version}
+        return [_json({"channel": "status", "type": "update", "data": [status]})]
+
+    def lost(self, number: int) -> None:
+        """A connection is gone."""
+        for key in self._of.pop(number, ()):
+            self._leave(number, key)
+
+    def receive(self, number: int, text: str | bytes) -> list[bytes]:
+        """Take what a connection says; the replies. Whatever is in it, nothing is raised."""
+        request: Request | None = None
+        try:
+            request = self._read(text)
+            return self._obey(number, request)
+        except _RefusedError as why:
+            method, req_id = (request.method, request.req_id) if request is not None else ("", None)
+            return [_reply(method, req_id, {"success": False, "error": str(why)})]
+
+    @staticmethod
+    def _read(text: str | bytes) -> Request:
+        if len(text) > REQUEST_BYTES_MAX:
+            raise _RefusedError(f"expected a request of at most {REQUEST_BYTES_MAX} bytes, got {len(text)}")
+        try:
+            return _REQUESTS.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            example = '{"method": "subscribe", "params": {"channel": "book", "symbol": ["BTC-USD"]}}'
+            raise _RefusedError(f"expected a JSON object such as {example}: {error}") from None
+
+    def _obey(self, number: int, request: Request) -> list[bytes]:
+        if request.method == "ping":
+            return [_reply("pong", request.req_id, {})]
+        if request.method not in ("subscribe", "unsubscribe"):
+            raise _RefusedError(f"method: expected ping, subscribe or unsubscribe, got {request.method[:80]!r}")
+        if request.params is None:
+            raise _RefusedError("params: expected an object with a channel, got nothing")
+        keys = self._keys(request.params)
+        act = self._subscribe if request.method == "subscribe" else self._unsubscribe
+        replies = []
+        for key in keys:
+            result: dict[str, Any] = {"channel": key[0]} | ({"symbol": key[1]} if key[1] else {})
+            result |= {"depth": key[2]} if key[0] == "book" else {}
+            error, told = act(number, key, snapshot=request.params.snapshot)
+            outcome = {"success": False, "error": error} if error else {"success": True, "result": result}
+            replies += [_reply(request.method, request.req_id, outcome), *told]
+        return replies
+
+    def _keys(self, params: Params) -> list[Key]:
+        if params.channel not in CHANNELS:
+            raise _RefusedError(f"channel: expected {', '.join(CHANNELS)}, got {params.channel[:80]!r}")
+        if params.channel == "instrument":
+            return [INSTRUMENTS]
+        if not 0 < len(params.symbol) <= SYMBOLS_MAX:
+            raise _RefusedError(f"symbol: expected 1 to {SYMBOLS_MAX} symbols, got {len(params.symbol)}")
+        if params.channel == "book" and params.depth not in DEPTHS:
+            raise _RefusedError(f"depth: expected {', '.join(map(str, DEPTHS))}, got {params.depth}")
+        depth = params.depth if params.channel == "book" else 0
+        try:
+            return [
+                (params.channel, self._books.directory.instrument(symbol).symbol, depth) for symbol in params.symbol
+            ]
+        except UnknownNameError as error:
+            raise _RefusedError(f"symbol: {error}") from None
+
+    def _subscribe(self, number: int, key: Key, *, snapshot: bool) -> tuple[str, list[bytes]]:
+        mine = self._of[number]
+        if key in mine:
+            return "already subscribed", []
+        if len(mine) >= SUBSCRIPTIONS_MAX:
+            return f"expected at most {SUBSCRIPTIONS_MAX} subscriptions of a connection", []
+        mine[key] = None
+        self._subscribers.setdefault(key, {})[number] = None
+        if key == INSTRUMENTS:
+            return "", [self._instruments("snapshot", self._books.directory.instruments.values())]
+        channel = self._channels.get(key)
+        if channel is None:
+            instrument = self._books.directory.instrument(key[1])
+            channel = self._channels[key] = self._make(key, instrument)
+            self._by_instrument.setdefault(instrument.instrument_id, []).append(key)
+        return "", [channel.snapshot()] if snapshot else []
+
+    def _unsubscribe(self, number: int, key: Key, *, snapshot: bool) -> tuple[str, list[bytes]]:
+        del snapshot
+        if self._of[number].pop(key, self) is self:
+            return "not subscribed", []
+        self._leave(number, key)
+        return "", []
+
+    def _leave(self, number: int, key: Key) -> None:
+        subscribers = self._subscribers[key]
+        del subscribers[number]
+        if not subscribers:
+            del self._subscribers[key]
+            if self._channels.pop(key, None) is not None:
+                self._by_instrument[self._books.directory.instrument(key[1]).instrument_id].remove(key)
+
+    def _make(self, key: Key, instrument: Instrument) -> Channel:
+        book = self._books.books[instrument.instrument_id]
+        kind, _symbol, depth = key
+        if kind == "book":
+            return BookChannel(instrument, book, depth)
+        return OrderChannel(instrument, book) if kind == "level3" else TradeChannel(instrument, book)
+
+    # --- publishing -------------------------------------------------------------------------------
+
+    def publish(self, updates: Iterable[Update]) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told what, after these changes of the books; each update once, and in order."""
+        for update in updates:
+            for key in self._by_instrument.get(update.instrument_id, ()):
+                told = self._channels[key].update(update)
+                if told is not None:
+                    yield list(self._subscribers[key]), told
+
+    def announce(self, instruments: Iterable[Instrument]) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told of instruments that are new, or halted, resumed or have another band."""
+        subscribers = list(self._subscribers.get(INSTRUMENTS, ()))
+        if subscribers:
+            yield subscribers, self._instruments("update", instruments)
+
+    def heartbeat(self) -> tuple[list[int], bytes]:
+        """What all that subscribe to anything are told now and then."""
+        return [number for number, keys in self._of.items() if keys], b'{"channel":"heartbeat"}'
+
+    def _instruments(self, kind: str, instruments: Iterable[Instrument]) -> bytes:
+        pairs = [instrument_row(one, halted=one.instrument_id in self._books.halted) for one in instruments]
+        return _json({"channel": "instrument", "type": kind, "data": {"pairs": pairs}})
+
+
+def instrument_row(instrument: Instrument, *, halted: bool) -> dict[str, Any]:
+    """An instrument as it is told."""
+    return {
+        "symbol": instrument.symbol,
+        "quote": instrument.currency,
+        "status": "halted" if halted else "online",
+        "price_increment": msgspec.Raw(decimal_text(instrument.tick, instrument.tick_decimals).encode()),
+        "price_precision": instrument.tick_decimals,
+        "qty_increment": msgspec.Raw(decimal_text(instrument.lot, instrument.lot_decimals).encode()),
+        "qty_precision": instrument.lot_decimals,
+        "price_low": _bound(instrument, instrument.band_low),
+        "price_high": _bound(instrument, instrument.band_high),
+    }
+
+
+def _bound(instrument: Instrument, ticks: int) -> msgspec.Raw | None:
+    return msgspec.Raw(instrument.price_text(ticks).encode()) if ticks else None
+
+
+def _reply(method: str, req_id: int | None, outcome: dict[str, Any]) -> bytes:
+    return _json({"method": method} | outcome | ({} if req_id is None else {"req_id": req_id}))
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(value)
