@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "marketdata": [],
     "fix": [],
     "fix_venue": ["--dir"],
+    "web": ["--dir"],
     "journal": ["--dir"],
     "ordering": ["--dir"],
     "failover": [],

@@ -110,7 +110,7 @@ def lone(port: int) -> dict[str, float]:
 
 def one_run(orders: int, scratch: Path) -> dict[str, float]:
     """One venue: all at once, then one at a time."""
-    with ready_venue(1, 0, scratch, fix=True) as (config, _flow):
+    with ready_venue(1, 0, scratch, doors=("fix-1",)) as (config, _flow):
         port = int(config.endpoint("fix").rpartition(":")[2])
         pids = _pids(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}

@@ -46,10 +46,12 @@ def write_flow(opening: Path, path: Path, commands: int) -> None:
 
 
 @contextmanager
-def ready_venue(nodes: int, commands: int, scratch: Path, *, fix: bool = False) -> Iterator[tuple[Config, Path]]:
-    """A venue from empty data with instruments and credit, and the flow to send; with or without the FIX gateway."""
+def ready_venue(
+    nodes: int, commands: int, scratch: Path, *, doors: tuple[str, ...] = ()
+) -> Iterator[tuple[Config, Path]]:
+    """A venue from empty data with instruments and credit, and the flow to send; `doors` are of fix-1 and web-1."""
     config = create(scratch / "venue", nodes)
-    for name in {"web-1"} if fix else {"fix-1", "web-1"}:
+    for name in {"fix-1", "web-1"}.difference(doors):
         deployment.dismiss(config.data_dir, name)
     config = Config.load(config.data_dir)
     opening, flow = scratch / "opening.jsonl", scratch / "flow.jsonl"
