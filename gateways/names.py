@@ -19,6 +19,8 @@ from engines.messages import DECISIONS, INT_MAX, RESULTS, ClientRegistered, Inst
 
 DECIMAL_CHARS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 64
+AVERAGE_DECIMALS: Final = 4
+"""An average price is said with so many more decimals than the tick has."""
 _POWERS: Final[tuple[int, ...]] = tuple(10**exponent for exponent in range(DECIMAL_CHARS_MAX + 1))
 
 
@@ -192,6 +194,15 @@ def decimal_text(amount: int, decimals: int) -> str:
     if len(digits) <= decimals:
         digits = digits.zfill(decimals + 1)
     return f"{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def average_text(instrument: Instrument, notional: int, traded: int) -> str:
+    """An average price as decimal text: exact, where it has few decimals; else rounded to the nearest."""
+    if not traded:
+        return "0"
+    scaled = notional * instrument.tick * 10**AVERAGE_DECIMALS
+    text = decimal_text((2 * scaled + traded) // (2 * traded), instrument.tick_decimals + AVERAGE_DECIMALS)
+    return text.rstrip("0").rstrip(".")
 
 
 def _digits(text: str) -> tuple[int, int]:

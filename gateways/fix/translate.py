@@ -20,7 +20,7 @@ from gateways import events as e
 from gateways.fix import tags as t
 from gateways.fix.codec import Message
 from gateways.fix.tags import Type
-from gateways.names import Directory, Instrument, TextError, UnknownNameError, decimal_text
+from gateways.names import Directory, Instrument, TextError, UnknownNameError, average_text, decimal_text
 from gateways.order import checks
 from gateways.orders import LiveOrder
 from gateways.times import utc_ns, utc_text
@@ -30,7 +30,6 @@ Report = tuple[str, Fields]
 """MsgType and body."""
 
 NONE: Final = "NONE"
-AVERAGE_DECIMALS: Final = 4
 _OTHER: Final = 99
 _SIDES: Final = {"1": int(m.Side.BUY), "2": int(m.Side.SELL)}
 _FIX_SIDES: Final = {side: text for text, side in _SIDES.items()}
@@ -220,15 +219,6 @@ def _execution(event: e.OrderEvent, index: int, names: Directory, exec_type: str
         (t.LEAVES_QTY, quantity_text(event.leaves)), (t.CUM_QTY, quantity_text(event.traded)),
         (t.AVG_PX, average_text(instrument, event.notional, event.traded)), (t.TRANSACT_TIME, utc_text(event.time_ns)),
     ]  # fmt: skip
-
-
-def average_text(instrument: Instrument, notional: int, traded: int) -> str:
-    """An average price as decimal text: exact, where it has few decimals; else rounded to the nearest."""
-    if not traded:
-        return "0"
-    scaled = notional * instrument.tick * 10**AVERAGE_DECIMALS
-    text = decimal_text((2 * scaled + traded) // (2 * traded), instrument.tick_decimals + AVERAGE_DECIMALS)
-    return text.rstrip("0").rstrip(".")
 
 
 def _price(event: e.OrderEvent, names: Directory) -> Fields:

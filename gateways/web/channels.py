@@ -26,16 +26,16 @@ from gateways.marketdata.protocol import (
     TradeUpdate,
     Update,
 )
-from gateways.names import Instrument
+from gateways.names import Instrument, average_text, decimal_text
 from gateways.times import iso_text
+from gateways.web.candles import MINUTE_NS, Candle, Candles
 from gateways.web.checksums import TOP, checksum
+from gateways.web.ladder import Ladder, Levels
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 TRADES_IN_SNAPSHOT: Final = 50
+CANDLES_IN_SNAPSHOT: Final = 100
 _BUY: Final = int(Side.BUY)
-
-Levels = dict[int, int]
-"""Price in ticks -> quantity in lots, the best price first."""
 
 
 class Channel(Protocol):
@@ -53,13 +53,14 @@ class Channel(Protocol):
 class BookChannel:
     """The best `depth` levels of each side."""
 
-    def __init__(self, instrument: Instrument, book: Book, depth: int) -> None:
+    def __init__(self, instrument: Instrument, book: Book, ladder: Ladder, depth: int) -> None:
         self._instrument = instrument
         self._symbol = json_text(instrument.symbol)
         self._book = book
+        self._ladder = ladder
         self._depth = depth
         self._number = 0
-        self._bids, self._asks = self._best(book.buys), self._best(book.sells)
+        self._bids, self._asks = ladder.bids(depth), ladder.asks(depth)
 
     def snapshot(self) -> bytes:
         """All levels."""
@@ -69,17 +70,13 @@ class BookChannel:
         """The levels that differ from what was told last."""
         if not isinstance(update, LevelUpdate):
             return None
-        bids, asks = self._best(self._book.buys), self._best(self._book.sells)
+        bids, asks = self._ladder.bids(self._depth), self._ladder.asks(self._depth)
         changed = _changes(self._bids, bids), _changes(self._asks, asks)
         self._bids, self._asks = bids, asks
         if not any(changed):
             return None
         self._number += 1
         return self._message("update", *changed)
-
-    def _best(self, half: Half) -> Levels:
-        live = [level for level in half.levels.values() if level.orders]
-        return {level.price: level.quantity for level in nsmallest(self._depth, live, key=lambda level: level.merit)}
 
     def _message(self, kind: str, bids: Levels, asks: Levels) -> bytes:
         instrument, book = self._instrument, self._book
@@ -198,6 +195,95 @@ class TradeChannel:
 def json_text(text: str) -> str:
     """Text as JSON has it."""
     return msgspec.json.encode(text).decode()
+
+
+class TickerChannel:
+    """The best of the book, the last trade, and the 24 hours up to it."""
+
+    def __init__(self, instrument: Instrument, ladder: Ladder, candles: Candles) -> None:
+        self._instrument = instrument
+        self._symbol = json_text(instrument.symbol)
+        self._ladder = ladder
+        self._candles = candles
+        self._number = 0
+        self._told = self._text()
+
+    def snapshot(self) -> bytes:
+        """As it is."""
+        return self._message("snapshot")
+
+    def update(self, update: Update) -> bytes | None:
+        """As it is now, where that is different."""
+        text = self._told if isinstance(update, OrderUpdate) else self._text()
+        if text == self._told:
+            return None
+        self._number += 1
+        self._told = text
+        return self._message("update")
+
+    def _message(self, kind: str) -> bytes:
+        head = f'"channel":"ticker","type":"{kind}","sequence":{self._number}'
+        return f'{{{head},"data":[{{"symbol":{self._symbol},{self._told}}}]}}'.encode()
+
+    def _text(self) -> str:
+        instrument, price = self._instrument, self._instrument.price_text
+        said = [self._best("bid", self._ladder.bids(1)), self._best("ask", self._ladder.asks(1))]
+        day = self._candles.day()
+        if day is not None:
+            change = decimal_text((day.close - day.open) * instrument.tick, instrument.tick_decimals)
+            said += [
+                f'"last":{price(day.close)},"high":{price(day.high)},"low":{price(day.low)},"change":{change}',
+                f'"volume":{instrument.quantity_text(day.volume)}',
+                f'"vwap":{average_text(instrument, day.notional, day.volume)}',
+            ]  # fmt: skip
+        return ",".join(said)
+
+    def _best(self, name: str, levels: Levels) -> str:
+        for price, quantity in levels.items():
+            instrument = self._instrument
+            return f'"{name}":{instrument.price_text(price)},"{name}_qty":{instrument.quantity_text(quantity)}'
+        return f'"{name}":null,"{name}_qty":null'
+
+
+class CandleChannel:
+    """Candles of one interval: the one that is open, as it changes."""
+
+    def __init__(self, instrument: Instrument, candles: Candles, interval: int) -> None:
+        self._instrument = instrument
+        self._candles = candles
+        self._interval = interval
+        self._number = 0
+
+    def snapshot(self) -> bytes:
+        """The latest ones, the oldest first."""
+        return self._message("snapshot", self._candles.latest(self._interval, CANDLES_IN_SNAPSHOT))
+
+    def update(self, update: Update) -> bytes | None:
+        """The latest one after a trade, and those that it followed since the last update."""
+        if not isinstance(update, TradeUpdate):
+            return None
+        begin = update.changes[0].time_ns // MINUTE_NS
+        begin -= begin % self._interval
+        self._number += 1
+        latest = self._candles.latest(self._interval, len(update.changes))
+        return self._message("update", [candle for candle in latest if candle.begin >= begin])
+
+    def _message(self, kind: str, candles: list[Candle]) -> bytes:
+        data = ",".join(candle_text(self._instrument, candle, self._interval) for candle in candles)
+        head = f'"channel":"candles","type":"{kind}","sequence":{self._number}'
+        return f'{{{head},"data":[{data}]}}'.encode()
+
+
+def candle_text(instrument: Instrument, candle: Candle, interval: int) -> str:
+    """A candle as JSON."""
+    price = instrument.price_text
+    vwap = average_text(instrument, candle.notional, candle.volume)
+    return (
+        f'{{"symbol":{json_text(instrument.symbol)},"interval":{interval},'
+        f'"interval_begin":"{iso_text(candle.begin * MINUTE_NS)}",'
+        f'"open":{price(candle.open)},"high":{price(candle.high)},"low":{price(candle.low)},"close":{price(candle.close)},"volume":{instrument.quantity_text(candle.volume)},'
+        f'"vwap":{vwap},"trades":{candle.trades}}}'
+    )
 
 
 def _changes(before: Levels, now: Levels) -> Levels:

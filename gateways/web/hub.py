@@ -14,10 +14,21 @@ from typing import Any, Final
 
 import msgspec
 
+from gateways.marketdata.book import Book
 from gateways.marketdata.books import Books
-from gateways.marketdata.protocol import Update
+from gateways.marketdata.protocol import LevelUpdate, TradeUpdate, Update
 from gateways.names import Instrument, UnknownNameError, decimal_text
-from gateways.web.channels import DEPTHS, BookChannel, Channel, OrderChannel, TradeChannel
+from gateways.web.candles import INTERVALS, Candles
+from gateways.web.channels import (
+    DEPTHS,
+    BookChannel,
+    CandleChannel,
+    Channel,
+    OrderChannel,
+    TickerChannel,
+    TradeChannel,
+)
+from gateways.web.ladder import Ladder
 
 SUBSCRIPTIONS_MAX: Final = 200
 """Of one connection."""
@@ -25,10 +36,11 @@ SYMBOLS_MAX: Final = 100
 """In one request."""
 REQUEST_BYTES_MAX: Final = 16 << 10
 API_VERSION: Final = "v2"
-CHANNELS: Final = ("book", "level3", "trade", "instrument")
+CHANNELS: Final = ("book", "level3", "trade", "ticker", "candles", "instrument")
 
 Key = tuple[str, str, int]
-"""Channel, symbol, depth."""
+"""Channel, symbol, and the depth of a book or the interval of candles."""
+_DETAILS: Final = {"book": "depth", "candles": "interval"}
 INSTRUMENTS: Final[Key] = ("instrument", "", 0)
 
 
@@ -38,6 +50,7 @@ class Params(msgspec.Struct):
     channel: str
     symbol: list[str] = []
     depth: int = DEPTHS[0]
+    interval: int = INTERVALS[0]
     snapshot: bool = True
 
 
@@ -66,6 +79,9 @@ class Hub:
         self._subscribers: dict[Key, dict[int, None]] = {}
         self._of: dict[int, dict[Key, None]] = {}
         self._by_instrument: dict[int, list[Key]] = {}
+        self._candles: dict[int, Candles] = {}
+        self._ladders: dict[int, Ladder] = {}
+        """Of instruments that somebody has subscribed to."""
 
     @property
     def connections(self) -> int:
@@ -117,7 +133,7 @@ class Hub:
         replies = []
         for key in keys:
             result: dict[str, Any] = {"channel": key[0]} | ({"symbol": key[1]} if key[1] else {})
-            result |= {"depth": key[2]} if key[0] == "book" else {}
+            result |= {_DETAILS[key[0]]: key[2]} if key[0] in _DETAILS else {}
             error, told = act(number, key, snapshot=request.params.snapshot)
             outcome = {"success": False, "error": error} if error else {"success": True, "result": result}
             replies += [_reply(request.method, request.req_id, outcome), *told]
@@ -132,10 +148,12 @@ class Hub:
             raise _RefusedError(f"symbol: expected 1 to {SYMBOLS_MAX} symbols, got {len(params.symbol)}")
         if params.channel == "book" and params.depth not in DEPTHS:
             raise _RefusedError(f"depth: expected {', '.join(map(str, DEPTHS))}, got {params.depth}")
-        depth = params.depth if params.channel == "book" else 0
+        if params.channel == "candles" and params.interval not in INTERVALS:
+            raise _RefusedError(f"interval: expected {', '.join(map(str, INTERVALS))}, got {params.interval}")
+        detail = getattr(params, _DETAILS[params.channel]) if params.channel in _DETAILS else 0
         try:
             return [
-                (params.channel, self._books.directory.instrument(symbol).symbol, depth) for symbol in params.symbol
+                (params.channel, self._books.directory.instrument(symbol).symbol, detail) for symbol in params.symbol
             ]
         except UnknownNameError as error:
             raise _RefusedError(f"symbol: {error}") from None
@@ -174,16 +192,35 @@ class Hub:
 
     def _make(self, key: Key, instrument: Instrument) -> Channel:
         book = self._books.books[instrument.instrument_id]
-        kind, _symbol, depth = key
+        kind, _symbol, detail = key
         if kind == "book":
-            return BookChannel(instrument, book, depth)
+            return BookChannel(instrument, book, self._ladder(book), detail)
+        if kind == "ticker":
+            return TickerChannel(instrument, self._ladder(book), self.candles(instrument.instrument_id))
+        if kind == "candles":
+            return CandleChannel(instrument, self.candles(instrument.instrument_id), detail)
         return OrderChannel(instrument, book) if kind == "level3" else TradeChannel(instrument, book)
+
+    def candles(self, instrument_id: int) -> Candles:
+        """The candles of an instrument, of all its trades."""
+        return self._candles.setdefault(instrument_id, Candles())
+
+    def _ladder(self, book: Book) -> Ladder:
+        if book.instrument_id not in self._ladders:
+            self._ladders[book.instrument_id] = Ladder(book.level_snapshot())
+        return self._ladders[book.instrument_id]
 
     # --- publishing -------------------------------------------------------------------------------
 
     def publish(self, updates: Iterable[Update]) -> Iterator[tuple[list[int], bytes]]:
         """Who is told what, after these changes of the books; each update once, and in order."""
         for update in updates:
+            if isinstance(update, LevelUpdate) and update.instrument_id in self._ladders:
+                self._ladders[update.instrument_id].take(update.changes)
+            if isinstance(update, TradeUpdate):
+                candles = self.candles(update.instrument_id)
+                for trade in update.changes:
+                    candles.take(trade)
             for key in self._by_instrument.get(update.instrument_id, ()):
                 told = self._channels[key].update(update)
                 if told is not None:

@@ -12,10 +12,13 @@ from gateways.marketdata.books import Books
 from gateways.marketdata.protocol import TRADES_KEPT
 from gateways.names import Instrument, UnknownNameError
 from gateways.times import iso_text
-from gateways.web.hub import instrument_row
+from gateways.web.candles import INTERVALS, KEPT_MINUTES
+from gateways.web.channels import candle_text
+from gateways.web.hub import Hub, instrument_row
 
 DEPTH: Final = 100
 DEPTH_MAX: Final = 5000
+CANDLES: Final = 100
 SIDES: Final = {1: "buy", 2: "sell"}
 
 Answer = tuple[int, bytes]
@@ -69,6 +72,21 @@ def trades(books: Books, symbol: str, query: Mapping[str, str]) -> Answer:
         for one in told if one.sequence > since
     ]  # fmt: skip
     return 200, msgspec.json.encode({"symbol": symbol, "trades": rows[len(rows) - min(count, len(rows)) :]})
+
+
+def candles(books: Books, hub: Hub, symbol: str, query: Mapping[str, str]) -> Answer:
+    """The latest `count` candles of `interval` minutes, the oldest first."""
+    try:
+        instrument = _instrument(books, symbol)
+        interval = _number(query, "interval", INTERVALS[0], INTERVALS[-1])
+        count = _number(query, "count", CANDLES, KEPT_MINUTES)
+    except _RefusedError as refused:
+        return _error(refused)
+    if interval not in INTERVALS:
+        return _error(_RefusedError(400, f"interval: expected {', '.join(map(str, INTERVALS))}, got {interval}"))
+    found = hub.candles(instrument.instrument_id).latest(interval, count)
+    rows = [msgspec.Raw(candle_text(instrument, one, interval).encode()) for one in found]
+    return 200, msgspec.json.encode({"symbol": symbol, "interval": interval, "candles": rows})
 
 
 def _instrument(books: Books, symbol: str) -> Instrument:

@@ -94,6 +94,7 @@ class WebServer:
             web.get("/v1/instruments", self._serve_instruments),
             web.get("/v1/book/{symbol}", self._serve_book),
             web.get("/v1/trades/{symbol}", self._serve_trades),
+            web.get("/v1/candles/{symbol}", self._serve_candles),
         ])  # fmt: skip
         runner = web.AppRunner(app, access_log=None)
         listening = asyncio.create_task(self._listen(runner))
@@ -155,6 +156,9 @@ class WebServer:
 
     async def _serve_trades(self, request: web.Request) -> web.Response:
         return _response(rest.trades(self.books, request.match_info["symbol"], request.query))
+
+    async def _serve_candles(self, request: web.Request) -> web.Response:
+        return _response(rest.candles(self.books, self.hub, request.match_info["symbol"], request.query))
 
     # --- turns ------------------------------------------------------------------------------------
 

@@ -131,6 +131,9 @@ def test_what_is_asked_once(venue: Running):
     newest = told["trades"][-1]["trade_id"]
     assert asked(venue, f"/v1/trades/{SYMBOL}?since={newest}")[1]["trades"] == []
 
+    _status, drawn = asked(venue, f"/v1/candles/{SYMBOL}?interval=1440&count=3")
+    assert drawn["candles"][-1]["close"] == told["trades"][-1]["price"]
+
     assert asked(venue, "/v1/book/NOPE") == (404, {"error": "symbol: expected a known symbol (BTC-USD), got 'NOPE'"})
     assert asked(venue, f"/v1/book/{SYMBOL}?depth=-1")[0] == 400
     assert asked(venue, f"/v1/trades/{SYMBOL}?count=x")[1]["error"].startswith("count: expected a number from 0 to")

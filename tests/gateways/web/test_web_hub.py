@@ -78,10 +78,11 @@ def test_readers_have_the_book(commands: list, cuts: list[int], join: int):
         ('{"method": 1}', "expected a JSON object"),
         ('{"method": "dance", "req_id": 7}', "method: expected ping, subscribe or unsubscribe, got 'dance'"),
         ('{"method": "subscribe", "req_id": 7}', "params: expected an object"),
-        (subscribe("weather"), "channel: expected book, level3, trade, instrument, got 'weather'"),
+        (subscribe("weather"), "channel: expected book, level3, trade, ticker, candles, instrument, got 'weather'"),
         (subscribe("book", symbol=[]), "symbol: expected 1 to 100 symbols, got 0"),
         (subscribe("book", symbol=["x"] * (SYMBOLS_MAX + 1)), "symbol: expected 1 to 100 symbols, got 101"),
         (subscribe("book", symbol=["NOPE"]), "symbol: expected a known symbol (BTC-USD), got 'NOPE'"),
+        (subscribe("candles", interval=2), "interval: expected 1, 5, 15, 30, 60, 240, 1440, got 2"),
         (subscribe("book", depth=11), "depth: expected 10, 25, 100, 500, 1000, got 11"),
     ],
 )
@@ -142,13 +143,39 @@ def test_instruments_are_told():
     assert (numbers, json.loads(text)["data"]["pairs"][0]["status"]) == ([1], "halted")
 
 
+def test_the_ticker_and_candles_follow_the_trades():
+    """The best of the book, the last trade; the candle that is open, and none of before."""
+    read_model = books()
+    hub = Hub(read_model, "1")
+    hub.connect(1)
+    ticker = json.loads(hub.receive(1, subscribe("ticker"))[1])["data"][0]
+    assert ticker == {"symbol": SYMBOL, "bid": None, "bid_qty": None, "ask": None, "ask_qty": None}
+    hub.receive(1, subscribe("candles", interval=5))
+    told: dict[str, list[dict]] = {"ticker": [], "candles": []}
+    for nth, (price, side, at) in enumerate([(101, 2, 0), (101, 1, 0), (99, 1, 1), (99, 2, 6)], 2):
+        read_model.apply(nth, at, m.COMMANDS, [m.NewOrder(1, nth, 1, f"o{nth}", side, price, 5)])
+        events: list[m.Message] = [m.OrderAccepted(nth)]
+        if nth in (3, 5):
+            events.append(m.Trade(1, price, 5, nth - 1, nth))
+        for _numbers, text in hub.publish(read_model.apply(100 + nth, at * 60_000_000_000, m.RESULTS, events)):
+            message = json.loads(text)
+            told[message["channel"]] += message["data"]
+    assert [(one["bid"], one["ask"], one.get("last")) for one in told["ticker"]] == [
+        (None, 1.01, None), (None, None, None), (None, None, 1.01),
+        (0.99, None, 1.01), (None, None, 1.01), (None, None, 0.99),
+    ]  # fmt: skip
+    assert [(one["interval_begin"][11:16], one["open"], one["close"], one["trades"]) for one in told["candles"]] == [
+        ("00:00", 1.01, 1.01, 1), ("00:05", 0.99, 0.99, 1),
+    ]  # fmt: skip
+
+
 def test_a_symbol_is_written_as_json_has_it():
     """Whatever an operator called it."""
     read_model = books()
     read_model.apply(3000, 1, m.RESULTS, [m.InstrumentSet(2, 2, 'a"b\\', "USD", 1, 2, 1, 8, 0, 0)])
     hub = Hub(read_model, "1")
     hub.connect(1)
-    for channel in ("book", "level3", "trade"):
+    for channel in ("book", "level3", "trade", "ticker", "candles"):
         ack, snapshot = map(json.loads, hub.receive(1, subscribe(channel, symbol=['a"b\\'])))
         assert ack["result"]["symbol"] == 'a"b\\'
         assert snapshot["data"] == [] or snapshot["data"][0]["symbol"] == 'a"b\\'
