@@ -35,7 +35,8 @@ class OrderEvent(Event, frozen=True):
     """Something happened to one order of the client. What is not known or does not apply is 0.
 
     `quantity` is what this event is about. The order is one of `total` lots; `traded` of them have traded by now, for
-    `notional` ticks x lots. `request_id` is that of the cancel (of a replace: its new id) which this answers.
+    `notional` ticks x lots (text, where that takes more than 63 bits: see `paid`). `request_id` is that of the cancel
+    (of a replace: its new id) which this answers.
     """
 
     order_id: int
@@ -48,8 +49,13 @@ class OrderEvent(Event, frozen=True):
     reason: int = 0
     total: int = 0
     traded: int = 0
-    notional: int = 0
+    notional: int | str = 0
     request_id: str = ""
+
+    @property
+    def paid(self) -> int:
+        """`notional` as a number."""
+        return int(self.notional)
 
 
 class OrderAccepted(OrderEvent, frozen=True, tag=60):

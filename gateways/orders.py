@@ -107,6 +107,12 @@ class Orders:
             sequence += 1
         return happened
 
+    def find(self, client_id: int, client_order_id: str) -> LiveOrder | None:
+        """A client's live order of this id."""
+        if client_id not in self.live_of:
+            return None
+        return next((one for one in self.live_of[client_id].values() if one.client_order_id == client_order_id), None)
+
     def _take(self, first_sequence: int, messages: Sequence[m.Message]) -> None:
         """Await the answers to commands (all at once: no Python code runs for each of them)."""
         self.pending.update(zip(range(first_sequence, first_sequence + len(messages)), messages, strict=True))
@@ -144,7 +150,7 @@ class Orders:
         return e.OrderCanceled(
             sequence, time_ns, order.client_id, number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, message.reason,
-            order.quantity, order.quantity - order.leaves, order.notional, request_id,
+            order.quantity, order.quantity - order.leaves, wide(order.notional), request_id,
         )  # fmt: skip
 
     def _replaced(self, sequence: int, time_ns: int, message: m.OrderReplaced) -> e.Event:
@@ -156,7 +162,7 @@ class Orders:
         return e.OrderReplaced(
             sequence, time_ns, order.client_id, command.number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, order.quantity, order.leaves, 0,
-            order.quantity, order.quantity - order.leaves, order.notional, command.new_client_order_id,
+            order.quantity, order.quantity - order.leaves, wide(order.notional), command.new_client_order_id,
             message.kept_priority, before,
         )  # fmt: skip
 
@@ -165,7 +171,7 @@ class Orders:
         return e.OrderExpired(
             sequence, time_ns, order.client_id, 0, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, 0,
-            order.quantity, order.quantity - order.leaves, order.notional,
+            order.quantity, order.quantity - order.leaves, wide(order.notional),
         )  # fmt: skip
 
     def _end(self, order_id: int) -> LiveOrder:
@@ -182,10 +188,12 @@ class Orders:
 
     def _replace_rejected(self, sequence: int, time_ns: int, message: m.ReplaceRejected) -> e.Event:
         command = self.pending.pop(message.by)
+        order = self.find(command.client_id, command.client_order_id)
+        stands = (order.quantity, order.quantity - order.leaves, wide(order.notional)) if order else (0, 0, 0)
         return e.ReplaceRejected(
-            sequence, time_ns, command.client_id, command.number, 0, command.client_order_id,
-            command.instrument_id, 0, command.price, command.quantity, 0, message.reason, 0, 0, 0,
-            command.new_client_order_id,
+            sequence, time_ns, command.client_id, command.number, order.order_id if order else 0,
+            command.client_order_id, command.instrument_id, order.side if order else 0, command.price,
+            command.quantity, order.leaves if order else 0, message.reason, *stands, command.new_client_order_id,
         )  # fmt: skip
 
     def _trade(self, sequence: int, time_ns: int, message: m.Trade) -> e.Trade:
@@ -200,8 +208,8 @@ class Orders:
             self._end(order_id)
         return e.Fill(
             sequence, time_ns, order.client_id, 0, order_id, order.client_order_id, order.instrument_id,
-            order.side, message.price, message.quantity, leaves, 0, order.quantity, order.quantity - leaves, notional,
-            "", is_maker,
+            order.side, message.price, message.quantity, leaves, 0, order.quantity, order.quantity - leaves,
+            wide(notional), "", is_maker,
         )  # fmt: skip
 
     def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event | None:
@@ -275,6 +283,11 @@ class Orders:
 
 def _nothing(_sequence: int, _time_ns: int, _message: m.Message) -> None:
     """Refusals of credit are reported when matching rejects the order, at its place in the queue."""
+
+
+def wide(number: int) -> int | str:
+    """A number as msgpack can hold it."""
+    return number if number <= m.INT_MAX else str(number)
 
 
 def _request_id(command: m.CancelOrder | m.CancelAll | m.ReplaceOrder) -> str:

@@ -21,6 +21,7 @@ from gateways.fix.tags import BEGIN_STRING, DATA_OF_LENGTH, MSG_TYPE
 BEGIN: Final = "FIX.4.4"
 SOH: Final = "\x01"
 MESSAGE_BYTES_MAX: Final = 64 << 10
+NUMBER_CHARS_MAX: Final = 18
 _SOH: Final = b"\x01"
 _HEAD_BYTES_MAX: Final = 32
 _TRAILER_BYTES: Final = 7
@@ -73,8 +74,12 @@ class Framer:
                 if end == at:
                     at += 1  # what follows up to the next is passed over
                     continue
-                yield parse(buffer[at:end])
+                message = parse(buffer[at:end]) if _has_sum(buffer, at, end) else None
                 at = end
+                if message is not None and message.fields and message.fields[0][0] == MSG_TYPE:
+                    yield message
+                else:
+                    self.garbled += 1
         finally:
             self._rest = buffer[at:]
 
@@ -98,7 +103,7 @@ def _end(buffer: bytes, at: int) -> int:
     if second < 0:
         return at if len(buffer) - at >= _HEAD_BYTES_MAX else -1
     length = buffer[first + 3 : second]
-    if buffer[first + 1 : first + 3] != b"9=" or not length.isdigit():
+    if buffer[first + 1 : first + 3] != b"9=" or not length.isdigit() or len(length) > NUMBER_CHARS_MAX:
         return at
     if int(length) > MESSAGE_BYTES_MAX:
         raise FramingError(f"a message of {int(length):,} bytes, and at most {MESSAGE_BYTES_MAX:,} are taken")
@@ -106,9 +111,19 @@ def _end(buffer: bytes, at: int) -> int:
     end = trailer + _TRAILER_BYTES
     if end > len(buffer):
         return -1
-    if buffer[trailer : trailer + 3] != b"10=" or buffer[end - 1] != 1 or buffer[trailer - 1] != 1:
-        return at
-    return end if buffer[trailer + 3 : end - 1] == b"%03d" % (sum(buffer[at:trailer]) & 255) else at
+    is_whole = buffer[trailer : trailer + 3] == b"10=" and buffer[end - 1] == 1 and buffer[trailer - 1] == 1
+    return end if is_whole else at
+
+
+def _has_sum(buffer: bytes, at: int, end: int) -> bool:
+    """Whether a message has the CheckSum that it says; each byte is looked at once, whatever is nested in it."""
+    trailer = end - _TRAILER_BYTES
+    return buffer[trailer + 3 : end - 1] == b"%03d" % (sum(buffer[at:trailer]) & 255)
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a number without sign that fits into 63 bits, with room to spare."""
+    return 0 < len(text) <= NUMBER_CHARS_MAX and text.isascii() and text.isdigit()
 
 
 def parse(data: bytes) -> Message:
@@ -141,7 +156,7 @@ def _with_data(fields: Fields) -> Fields:
     rest = iter(fields)
     for tag, value in rest:
         made.append((tag, value))
-        length = int(value) if tag in DATA_OF_LENGTH and value.isdigit() else 0
+        length = int(value) if tag in DATA_OF_LENGTH and is_number(value) else 0
         found = next(rest, None) if tag in DATA_OF_LENGTH else None
         if found is None:
             continue
@@ -154,7 +169,10 @@ def _with_data(fields: Fields) -> Fields:
 
 def encode(kind: str, header: str, fields: Iterable[tuple[int, object]]) -> bytes:
     """A message of a type; `header` holds the fields that follow on MsgType, each ended by SOH."""
-    text = "".join([f"{tag}={value}{SOH}" for tag, value in fields])
+    pairs = [f"{tag}={value}{SOH}" for tag, value in fields]
+    text = "".join(pairs)
+    if text.count(SOH) != len(pairs):  # an id that came by another door
+        text = "".join([pair[:-1].replace(SOH, "?") + SOH for pair in pairs])
     body = f"35={kind}{SOH}{header}{text}".encode(_CODE, "replace")
     head = b"8=FIX.4.4\x019=%d\x01" % len(body)
     return b"%b%b10=%03d\x01" % (head, body, (sum(head) + sum(body)) & 255)

@@ -156,7 +156,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     Type.ORDER_CANCEL_REPLACE_REQUEST: Kind(
         (t.ORIG_CL_ORD_ID, t.CL_ORD_ID, t.SYMBOL, t.SIDE, t.TRANSACT_TIME, t.ORD_TYPE, t.ORDER_QTY, t.PRICE),
-        (t.ORDER_ID, t.TIME_IN_FORCE, t.EXPIRE_TIME, t.EXEC_INST, *_ORDER_EXTRAS),
+        (t.ORDER_ID, t.TIME_IN_FORCE, *_ORDER_EXTRAS),
         _ORDER_GROUPS,
     ),
     Type.ORDER_MASS_CANCEL_REQUEST: Kind(

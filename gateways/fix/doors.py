@@ -14,6 +14,7 @@ Rules
 - A client is on one connection. A second one is cut off, unless the first has gone silent.
 """
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,14 +38,20 @@ from gateways.order import protocol as p
 from gateways.order.session import Limits
 from gateways.order.session import Session as OrderSession
 from sequencer.envelope import Entry
+from sequencer.errors import IslandError
 
+OUT_BYTES_MAX: Final = 1 << 20
+"""A counterparty that has so much to be told in one wake is heard further in the next."""
 WAITING_MAX: Final = 256
 """Messages of one connection that wait for room; it is read no further until most have found it."""
 STRANGERS_MAX: Final = 512
 """Connections that have not logged on; beyond, the oldest is cut off."""
 STRANGER_MS: Final = 10_000
 WATCH_MS: Final = 100
+RETRY_MS: Final = 1000
+OTHER: Final = 0
 UNSUPPORTED_TYPE: Final = 3
+"""BusinessRejectReason (380)."""
 _REFUSALS: Final = (p.LoggedOff, p.Expected, p.Busy, p.Reject)
 
 
@@ -62,11 +69,13 @@ class Duties:
 class Connection:
     """One connection: what of its bytes waits, and whose it is."""
 
-    __slots__ = ("door", "framer", "number", "session", "since_ms", "waiting")
+    __slots__ = ("door", "framer", "is_clogged", "number", "session", "since_ms", "waiting")
 
     def __init__(self, number: int, now_ms: int) -> None:
         self.number = number
         self.since_ms = now_ms
+        self.is_clogged = False
+        """The other side does not take what it is sent; it is heard no further until it does."""
         self.framer = Framer()
         self.waiting: deque[Message] = deque()
         self.session: Session | None = None
@@ -84,9 +93,12 @@ class Door:
         self.session: Session | None = None
         self.client_id = 0
         """0: not logged on at the order session."""
-        self.last_number = 0
-        self.is_fetching = False
-        """Old reports were asked for, and the answer did not come yet."""
+        self.has_doubts = False
+        """Commands of the client are in the log that the store does not know: repeats are not entered."""
+        self.asked = 0
+        """Logons to the order session without an answer: what comes before the last answer comes again behind it."""
+        self.fetched = NOWHERE
+        """The place from which old reports were asked for."""
         self.is_leaving = False
         """The connection is gone, and the client not logged off yet."""
         self.cancel_number = 0
@@ -114,7 +126,7 @@ class FixGateway:
         self._settings = settings
         self._directory = directory
         self._utc_ns = utc_ns
-        self._now_ms = self._watched_ms = self._beaten_ms = 0
+        self._now_ms = self._watched_ms = self._retried_ms = 0
         self._doors: dict[str, Door] = {}
         self._links: dict[bytes, Door] = {}
         self._connections: dict[int, Connection] = {}
@@ -142,7 +154,9 @@ class FixGateway:
             if party is not None:
                 door = self._door(party)
                 if door.store.was_on and party.cancel_on_disconnect:
-                    self._call(door, p.Logon(party.client, p.LATEST))
+                    self._ask(door, p.LATEST)
+                else:
+                    self._forget(door)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -158,6 +172,9 @@ class FixGateway:
         connection = self._connections.get(number)
         if connection is None:
             return
+        if connection.session is not None:
+            connection.session.tick(self._now_ms)
+            connection.session.heard()
         try:
             connection.waiting.extend(connection.framer.feed(data))
         except FramingError as error:
@@ -165,7 +182,12 @@ class FixGateway:
                 connection.session.log_out(str(error))
             self._close(connection)
             return
-        self._advance(connection)
+
+    def clog(self, number: int, *, is_clogged: bool) -> None:
+        """A connection takes no more bytes for now, or it does again."""
+        connection = self._connections.get(number)
+        if connection is not None:
+            connection.is_clogged = is_clogged
 
     def is_full(self, number: int) -> bool:
         """Whether to read no more of a connection for now."""
@@ -180,43 +202,65 @@ class FixGateway:
                 connection.session.lost()
             self._close(connection)
 
-    def _advance(self, connection: Connection) -> None:
-        """Take what waits, as long as there is room for it."""
-        while connection.waiting and self._has_room(connection):
-            message = connection.waiting.popleft()
-            if connection.session is None and not self._introduce(connection, message):
-                return
-            door, session = connection.door, connection.session
-            assert door is not None, connection.number
-            assert session is not None, connection.number
-            session.tick(self._now_ms)
-            was = session.state
-            for each in session.receive(message):
-                self._act(door, session, each)
-            if was is State.CONNECTED and session.state is State.LOGGING_ON:
-                self._log_on(door, message)
-            self._fetch(door)
-            if session.state is State.ENDED:
-                self._close(connection)
+    def _advance(self) -> None:
+        """Take what waits: one message of each connection in turn, as long as there is room for it."""
+        waiting = [one for one in self._connections.values() if one.waiting]
+        while waiting:
+            waiting = [one for one in waiting if self._take(one)]
+
+    def _take(self, connection: Connection) -> bool:
+        """Take a message, if there is room; whether to come again. What goes wrong ends this connection alone."""
+        if not connection.waiting or not self._has_room(connection):
+            return False
+        try:
+            self._obey(connection, connection.waiting.popleft())
+        except IslandError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours, which nobody else should suffer from
+            traceback.print_exc()
+            self._close(connection)
+        return connection.number in self._connections
+
+    def _obey(self, connection: Connection, message: Message) -> None:
+        if connection.session is None and not self._introduce(connection, message):
+            return
+        door, session = connection.door, connection.session
+        assert door is not None, connection.number
+        assert session is not None, connection.number
+        session.tick(self._now_ms)
+        was = session.state
+        for each in session.receive(message):
+            self._act(door, session, each)
+        if was is State.CONNECTED and session.state is State.LOGGING_ON:
+            self._log_on(door)
+        self._fetch(door)
+        if session.state is State.ENDED:
+            self._close(connection)
 
     def _has_room(self, connection: Connection) -> bool:
         door = connection.door
         if door is None or door.session is None:
             return True
-        if door.session.state is State.LOGGING_ON:
+        if door.session.state is State.LOGGING_ON or connection.is_clogged:
+            return False
+        if sum(map(len, door.session.out)) > OUT_BYTES_MAX:
             return False
         return not door.client_id or self.orders.room(door.client_id) > 0
 
     def _introduce(self, connection: Connection, message: Message) -> bool:
-        """Whose connection is it? Who is not known is cut off without a word."""
+        """Whose connection is it? Who is not known or does not log on is cut off without a word; so is a second one."""
         party = self._settings.find(message.get(t.SENDER_COMP_ID))
         if not self.orders.is_live or party is None or message.get(t.TARGET_COMP_ID) != self._settings.comp_id:
             self._close(connection)
             return False
-        door = self._door(party)
-        if door.is_leaving or (door.session is not None and not self._cut_off_silent(door)):
+        if message.type != Type.LOGON or (party.password and message.get(t.PASSWORD) != party.password):
             self._close(connection)
             return False
+        known = self._doors.get(party.comp_id)
+        if known is not None and (known.is_leaving or known.asked or not self._cut_off_silent(known)):
+            self._close(connection)
+            return False
+        door = self._door(party)  # anew, where another connection was cut off
         terms = Terms(
             self._settings.comp_id, party.comp_id, party.heartbeat_min, party.heartbeat_max, may_reset=party.reset
         )
@@ -227,7 +271,7 @@ class FixGateway:
         return True
 
     def _cut_off_silent(self, door: Door) -> bool:
-        """Make room for a new connection, where nothing is heard of the old one; or it stays."""
+        """Make room for a new connection, where there is none or nothing is heard of it; whether there is room."""
         for connection in tuple(self._connections.values()):
             if connection.door is door and connection.session is door.session:
                 if connection.session is not None and not connection.session.is_silent:
@@ -241,6 +285,7 @@ class FixGateway:
             path = self._directory / f"{quote(party.comp_id, safe='')}.session"
             door = self._doors[party.comp_id] = Door(party, Store(path))
             self._links[door.link] = door
+            self.orders.local.add(door.link)
         return door
 
     def _close(self, connection: Connection) -> None:
@@ -258,24 +303,26 @@ class FixGateway:
         if door.client_id:
             door.is_leaving = True
             self._leave(door)
+        elif not door.asked:
+            self._forget(door)
 
     # --- the order session ------------------------------------------------------------------------
 
     def _call(self, door: Door, *messages: p.Frame | m.Message) -> None:
         self.orders.receive(door.link, p.ENCODER.encode(messages))
 
-    def _log_on(self, door: Door, logon: Message) -> None:
+    def _log_on(self, door: Door) -> None:
         """Find the client; the Logon is answered when that is done."""
-        assert door.session is not None, door.party
-        if door.party.password and logon.get(t.PASSWORD) != door.party.password:
-            door.session.log_out("Username or Password is wrong")
-            return
-        door.start_over()
-        self._call(door, p.Logon(door.party.client, self._last_seen(door)))
+        self._ask(door, self._last_seen(door))
+
+    def _ask(self, door: Door, last_seen: int) -> None:
+        """Log on at the order session, or once more: all reports behind a place follow its answer."""
+        door.asked += 1
+        self._call(door, p.Logon(door.party.client, last_seen))
 
     def _last_seen(self, door: Door) -> int:
         """What came before needs not come again; nothing at all, where a session begins."""
-        if door.store.is_new:
+        if not door.store.has_started:
             return p.LATEST
         return min(max(0, door.store.place.sequence - 1), self.orders.position)
 
@@ -283,24 +330,34 @@ class FixGateway:
         """Log off: where all orders are to be canceled then, when they are."""
         if not door.party.cancel_on_disconnect:
             self._log_off(door)
-        elif not door.cancel_number and self.orders.room(door.client_id) > 0:
-            door.last_number += 1
-            door.cancel_number = door.last_number
-            self._call(door, m.CancelAll(door.client_id, door.last_number, door.client_id, 0))
+        elif door.cancel_number:
+            self._call(door, p.Heartbeat())  # where it is not logged on any longer, it hears that
+        elif self.orders.room(door.client_id) > 0:
+            door.cancel_number = self.orders.next_number(door.client_id)
+            self._call(door, m.CancelAll(door.client_id, door.cancel_number, door.client_id, 0))
 
     def _log_off(self, door: Door) -> None:
+        door.store.knows(door.cancel_number)
         self._call(door, p.Logoff(door.client_id))
         door.client_id = door.cancel_number = 0
-        door.is_fetching = door.is_leaving = False
+        door.is_leaving = False
         door.store.log_on(on=False)
+        self._forget(door)
+
+    def _forget(self, door: Door) -> None:
+        """Who is not here takes no memory: its file is read again when it comes back."""
+        door.store.close()
+        del self._doors[door.party.comp_id], self._links[door.link]
+        self.orders.local.discard(door.link)
 
     def _fetch(self, door: Door) -> None:
         """Ask for the reports that are to be sent again."""
         session = door.session
-        if session is not None and session.awaits != NOWHERE and door.client_id and not door.is_fetching:
-            door.is_fetching = True
-            door.start_over()
-            self._call(door, p.Logon(door.party.client, max(0, session.awaits.sequence - 1)))
+        if session is None or session.state is not State.ACTIVE or session.awaits == NOWHERE:
+            door.fetched = NOWHERE
+        elif door.fetched == NOWHERE or session.awaits < door.fetched:
+            door.fetched = session.awaits
+            self._ask(door, max(0, session.awaits.sequence - 1))
 
     def _hear(self, door: Door, message: object) -> None:
         """What the order session says to a client."""
@@ -310,21 +367,30 @@ class FixGateway:
             self._logged_on(door, message)
         elif isinstance(message, p.LoggedOff) and message.reason == p.LogoffReason.REQUESTED:
             return
+        elif isinstance(message, p.LoggedOff) and door.is_leaving:
+            door.asked = door.cancel_number = 0  # it was not taken: log on once more, for that alone
+            self._ask(door, p.LATEST)
         elif isinstance(message, _REFUSALS) and door.session is not None:
             door.session.log_out(getattr(message, "text", "") or f"the venue says {type(message).__name__}")
 
     def _logged_on(self, door: Door, told: p.LoggedOn) -> None:
         session = door.session
-        if door.is_fetching:
-            door.is_fetching = False
+        door.start_over()
+        door.asked -= 1
+        if door.asked:
             return
-        door.client_id, door.last_number = told.client_id, told.last_number
-        if session is None:  # an earlier process ended while this one was logged on
+        door.client_id = told.client_id
+        if session is not None and session.state is not State.LOGGING_ON:
+            self._fetch(door)
+            return
+        if session is None:  # its connection is gone, or an earlier process ended while it was logged on
             door.is_leaving = True
             self._leave(door)
             return
-        if door.store.is_new:
+        if not door.store.has_started:
             door.store.start(told.position)
+        else:
+            door.has_doubts = told.last_number > door.store.last_command
         door.store.rewind(told.last_number)
         door.store.log_on(on=True)
         session.accept()
@@ -335,7 +401,7 @@ class FixGateway:
         session = door.session
         if door.cancel_number and event.number == door.cancel_number:
             self._log_off(door)
-        if session is None or session.state is not State.ACTIVE:
+        if session is None or session.state is not State.ACTIVE or door.asked:
             return
         awaited = session.awaits
         while awaited is not NOWHERE and awaited < place:
@@ -347,6 +413,8 @@ class FixGateway:
         made = translate.report(event, place.nth, self.orders.names)
         if is_awaited:
             session.send_again(*made) if made is not None else session.pass_over()
+            if session.awaits == NOWHERE:
+                door.fetched = NOWHERE
         elif made is not None:
             session.send(*made, place)
 
@@ -362,54 +430,63 @@ class FixGateway:
         if call is not None:
             call(door, session, message)
         elif kind != Type.BUSINESS_MESSAGE_REJECT:
-            answer = translate.business_reject(message, UNSUPPORTED_TYPE, f"Unsupported Message Type: {kind}")
+            answer = translate.business_reject(message, UNSUPPORTED_TYPE, f"Unsupported Message Type: {kind[:16]}")
             session.send(*answer, keep=True)
 
     def _order(self, door: Door, session: Session, message: Message, number: int) -> None:
-        if message.get(t.POSS_RESEND) == "Y" and message.type == Type.NEW_ORDER_SINGLE:
-            session.took(number)  # it may have been an order before: say how that stands, and enter nothing
-            self._order_status(door, session, message)
+        if door.store.was_answered(number):
+            session.took(number)
             return
+        is_repeat = message.get(t.POSS_DUP_FLAG) == "Y"
+        door.has_doubts = door.has_doubts and is_repeat
+        if message.get(t.POSS_RESEND) == "Y" or door.has_doubts:
+            session.took(number)  # it may have been taken before: nothing is entered
+            why = "it may have been taken before: ask how the order stands, and send what is missing as new"
+            session.send(*translate.business_reject(message, OTHER, why), keep=True)
+            return
+        command_number = self.orders.next_number(door.client_id)
         try:
-            command = translate.command(message, door.client_id, door.last_number + 1, self.orders.names)
+            command = translate.command(message, door.client_id, command_number, self.orders.names)
         except RefusedError as refused:
             session.took(number)
-            session.send(*refused.answer, keep=True)
+            order = self.orders.live_order(door.client_id, message.get(t.ORIG_CL_ORD_ID))
+            session.send(*refused.answer(order), keep=True)
             return
-        door.last_number += 1
-        session.took(number, door.last_number)
+        session.took(number, command_number)
         self._call(door, command)
 
     def _order_status(self, door: Door, session: Session, message: Message) -> None:
         wanted = message.get(t.CL_ORD_ID)
         request_id = message.get(t.ORD_STATUS_REQ_ID)
         asked = self._asked(message, ((t.ORD_STATUS_REQ_ID, request_id),) if request_id else ())
-        for order in self.orders.live_orders(door.client_id):
-            if order.client_order_id == wanted:
-                session.send(*translate.status(order, asked, self.orders.names), keep=True)
-                return
+        order = self.orders.live_order(door.client_id, wanted)
+        if self.orders.is_pending(door.client_id, wanted):
+            session.send(*translate.no_status(message, asked, "it has no answer yet", status="A"))
+            return
+        if order is not None:
+            session.send(*translate.status(order, asked, self.orders.names))
+            return
         text = "no live order has this ClOrdID: what became of it, its reports have said"
-        session.send(*translate.no_status(message, asked, text), keep=True)
+        session.send(*translate.no_status(message, asked, text))
 
     def _mass_status(self, door: Door, session: Session, message: Message) -> None:
         found = self.orders.live_orders(door.client_id)
         request: tuple[tuple[int, object], ...] = ((t.MASS_STATUS_REQ_ID, message.get(t.MASS_STATUS_REQ_ID)),)
         if not found:
             asked = self._asked(message, (*request, (t.TOT_NUM_REPORTS, 0), (t.LAST_RPT_REQUESTED, "Y")))
-            session.send(*translate.no_status(message, asked, "there are no live orders"), keep=True)
+            session.send(*translate.no_status(message, asked, "there are no live orders"))
         for nth, order in enumerate(found, 1):
             last = "Y" if nth == len(found) else "N"
             asked = self._asked(
                 message, (*request, (t.TOT_NUM_REPORTS, len(found)), (t.LAST_RPT_REQUESTED, last)), f"-{nth}"
             )
-            session.send(*translate.status(order, asked, self.orders.names), keep=True)
+            session.send(*translate.status(order, asked, self.orders.names))
 
     def _asked(self, message: Message, fields: tuple[tuple[int, object], ...], suffix: str = "") -> Asked:
         return Asked(fields, translate.unlogged_id(message) + suffix, self._utc_ns())
 
     def _security_list(self, _door: Door, session: Session, message: Message) -> None:
-        answer = translate.security_list(message, self.orders.names, translate.unlogged_id(message))
-        session.send(*answer, keep=True)
+        session.send(*translate.security_list(message, self.orders.names, translate.unlogged_id(message)))
 
     # --- market data ------------------------------------------------------------------------------
 
@@ -450,6 +527,11 @@ class FixGateway:
     def tick(self, now_ms: int) -> None:
         """Tell the time (monotonic), at least every 100 ms."""
         self._now_ms = now_ms
+        if now_ms - self._retried_ms >= RETRY_MS:
+            self._retried_ms = now_ms
+            for door in tuple(self._doors.values()):
+                if door.is_leaving:
+                    self._leave(door)
         self.orders.tick(now_ms)
         if now_ms - self._watched_ms < WATCH_MS:
             return
@@ -462,27 +544,25 @@ class FixGateway:
             connection.session.tick(now_ms)
             if connection.session.state is State.ENDED:
                 self._close(connection)
-        if now_ms - self._beaten_ms >= p.HEARTBEAT_MS:
-            self._beaten_ms = now_ms
-            for door in self._doors.values():
-                if door.client_id:
-                    self._call(door, p.Heartbeat())
-                if door.is_leaving:
-                    self._leave(door)
+
+    def stop(self) -> None:
+        """Say goodbye to all that are logged on: `flush` and `duties` are to be called once more."""
+        for connection in tuple(self._connections.values()):
+            if connection.session is not None:
+                connection.session.log_out("the gateway stops")
 
     def flush(self) -> None:
         """Hand on what the order session says; then write all stores: nothing is done before. Raises IslandError."""
-        for connection in tuple(self._connections.values()):
-            if connection.waiting:
-                self._advance(connection)
+        self._advance()
         while True:
             owed = self.orders.duties()
             self._batches += owed.batches
             self._rebuild_from = owed.rebuild_from
             for link, data in owed.frames:
-                door = self._links[link]
                 for message in p.FROM_GATEWAY.decode(data):
-                    self._hear(door, message)
+                    door = self._links.get(link)
+                    if door is not None:
+                        self._hear(door, message)
             if not owed.frames:
                 break
         for door in self._doors.values():

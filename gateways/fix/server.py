@@ -12,6 +12,7 @@ Rules
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -29,7 +30,10 @@ from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
 
 REBUILD_ENTRIES: Final = 8
-UNSENT_BYTES_MAX: Final = 8 << 20
+CLOGGED_BYTES: Final = 256 << 10
+UNSENT_BYTES_MAX: Final = 64 << 20
+CLOSE_S: Final = 2.0
+"""For what a connection that is closed was still to be told."""
 BACKLOG: Final = 512
 
 
@@ -46,6 +50,12 @@ class _Peer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._server.received(self._number, data)
+
+    def pause_writing(self) -> None:
+        self._server.clogged(self._number, is_clogged=True)
+
+    def resume_writing(self) -> None:
+        self._server.clogged(self._number, is_clogged=False)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._server.lost(self._number)
@@ -103,9 +113,18 @@ class FixServer:
     async def _end(self) -> None:
         if self._listener is not None:
             self._listener.close()
+        self.gateway.stop()
+        with contextlib.suppress(IslandError):
+            self.gateway.flush()
+            for number, data in self.gateway.duties().frames:
+                self._send(number, data)
         for transport in self._transports.values():
             transport.close()
-        await asyncio.sleep(0)
+        deadline_s = asyncio.get_running_loop().time() + CLOSE_S
+        while any(one.get_write_buffer_size() for one in self._transports.values()):
+            if asyncio.get_running_loop().time() > deadline_s:
+                break
+            await asyncio.sleep(TURN_S)
         self._end_history()
         self._feeds.close()
         self._reporter.close()
@@ -116,7 +135,7 @@ class FixServer:
     def opened(self, transport: asyncio.Transport) -> int:
         """Take a new connection; its number."""
         self._connections += 1
-        transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        transport.set_write_buffer_limits(high=CLOGGED_BYTES)
         self._transports[self._connections] = transport
         self.gateway.opened(self._connections)
         self._turns.wake()
@@ -128,6 +147,11 @@ class FixServer:
         if number not in self._paused and number in self._transports and self.gateway.is_full(number):
             self._paused.add(number)
             self._transports[number].pause_reading()
+        self._turns.wake()
+
+    def clogged(self, number: int, *, is_clogged: bool) -> None:
+        """A connection takes no more bytes for now, or it does again."""
+        self.gateway.clog(number, is_clogged=is_clogged)
         self._turns.wake()
 
     def lost(self, number: int) -> None:
@@ -180,6 +204,7 @@ class FixServer:
             transport = self._transports.pop(number, None)
             if transport is not None:
                 transport.close()
+                asyncio.get_running_loop().call_later(CLOSE_S, transport.abort)
         for number in [number for number in self._paused if not self.gateway.is_full(number)]:
             self._paused.discard(number)
             if number in self._transports:
@@ -192,7 +217,7 @@ class FixServer:
         if transport is None:
             return
         transport.write(data)
-        if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+        if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:  # reports that nobody reads
             transport.abort()
 
     def _follow_history(self, index: int) -> None:

@@ -24,7 +24,7 @@ import msgspec
 
 from gateways.fix import dictionary
 from gateways.fix import tags as t
-from gateways.fix.codec import BEGIN, SOH, Message, encode
+from gateways.fix.codec import BEGIN, SOH, Message, encode, is_number
 from gateways.fix.store import NOWHERE, Place, Sent, Store
 from gateways.fix.tags import SESSION_TYPES, SessionReject, Type
 from gateways.times import NO_TIME, utc_ns, utc_text
@@ -32,6 +32,7 @@ from gateways.times import NO_TIME, utc_ns, utc_text
 SENDING_TIME_S: Final = 120
 LOGON_MS: Final = 10_000
 LOGOUT_MS: Final = 2_000
+STALL_MS: Final = 2_000
 GRACE: Final = 1.2
 """After so many heartbeat intervals of silence the other side is tested."""
 
@@ -80,8 +81,13 @@ class Session:
         self._logon: Message | None = None
         self._resend: deque[Sent] = deque()
         self._gap = 0
-        self._held: list[tuple[str, Pairs, Place, bool]] = []
+        self._held: list[tuple[int, bytes]] = []
+        """What waits behind messages that are sent again, with its numbers."""
         self._header = f"49={terms.ours}{SOH}56={terms.theirs}{SOH}"
+
+    def heard(self) -> None:
+        """Something came, whether or not it can be taken now."""
+        self._heard_ms, self._tested = self._now_ms, False
 
     @property
     def is_silent(self) -> bool:
@@ -92,11 +98,12 @@ class Session:
 
     def receive(self, message: Message) -> list[Message]:
         """Take one message; the application messages that are to be acted on now: one, or none."""
-        self._heard_ms, self._tested = self._now_ms, False
-        if self.state is State.ENDED or self._is_refused(message):
-            return []
+        self.heard()
         if self.state is State.CONNECTED:
-            self._on_logon(message)
+            if not self._is_refused(message):
+                self._on_logon(message)
+            return []
+        if self.state is State.ENDED or self._is_refused(message):
             return []
         if self.state is State.LOGGING_ON:
             return []  # they should wait for our answer; what they say is asked for again
@@ -107,6 +114,9 @@ class Session:
             return []
         if number != self.store.next_in:
             self._out_of_turn(message, number)
+            return []
+        if message.get(t.POSS_DUP_FLAG) == "Y" and not self._says_when(message):
+            self.took(number)
             return []
         if kind in SESSION_TYPES:
             self._on_session_message(message, number)
@@ -130,13 +140,14 @@ class Session:
         """Whether a message is not of this session, or not in its time: then the session ends."""
         if message.begin != BEGIN:
             self.log_out(f"Incorrect BeginString: expected {BEGIN}, got {message.begin}")
-        elif not message.get(t.MSG_SEQ_NUM).isdigit():
+        elif not is_number(message.get(t.MSG_SEQ_NUM)):
             self.log_out("MsgSeqNum (34) is missing or no number")
         elif (message.get(t.SENDER_COMP_ID), message.get(t.TARGET_COMP_ID)) != (self.terms.theirs, self.terms.ours):
             self._refuse(message, SessionReject.COMP_ID, t.SENDER_COMP_ID, "CompID problem")
         elif not self._is_timely(message):
             self._refuse(message, SessionReject.SENDING_TIME, t.SENDING_TIME, "SendingTime accuracy problem")
-        return self.state in (State.LOGGING_OUT, State.ENDED) and message.type != Type.LOGOUT
+        is_farewell = message.type == Type.LOGOUT and is_number(message.get(t.MSG_SEQ_NUM))
+        return self.state is State.ENDED or (self.state is State.LOGGING_OUT and not is_farewell)
 
     def _is_timely(self, message: Message) -> bool:
         sent_ns = utc_ns(message.get(t.SENDING_TIME))
@@ -158,7 +169,7 @@ class Session:
         expected = self.store.next_in
         if number < expected:
             if message.get(t.POSS_DUP_FLAG) == "Y":
-                self._check_repeat(message)
+                self._says_when(message)
             else:
                 self.log_out(f"MsgSeqNum too low, expecting {expected} but received {number}")
         elif message.type == Type.LOGOUT:
@@ -168,19 +179,20 @@ class Session:
                 self._on_resend_request(message)
             self._ask_again(number)
 
-    def _check_repeat(self, message: Message) -> None:
-        """A repeat of what was taken says when it was sent first."""
-        first_ns, again_ns = utc_ns(message.get(t.ORIG_SENDING_TIME)), utc_ns(message.get(t.SENDING_TIME))
+    def _says_when(self, message: Message) -> bool:
+        """Whether a repeat says when it was sent first, and that this was before; or it is rejected."""
         if message.type == Type.SEQUENCE_RESET:
-            return
+            return True
+        first_ns, again_ns = utc_ns(message.get(t.ORIG_SENDING_TIME)), utc_ns(message.get(t.SENDING_TIME))
         if first_ns == NO_TIME:
             text = f"Required tag missing: {t.ORIG_SENDING_TIME}"
             self.reject(message, dictionary.Problem(SessionReject.REQUIRED_TAG_MISSING, t.ORIG_SENDING_TIME, text))
         elif first_ns > again_ns:
             self._refuse(message, SessionReject.SENDING_TIME, t.ORIG_SENDING_TIME, "SendingTime accuracy problem")
+        return NO_TIME != first_ns <= again_ns
 
     def _ask_again(self, number: int) -> None:
-        if self.store.next_in > self._asked_to or number <= self.store.next_in:
+        if self.store.next_in > self._asked_to:
             self._asked_to = number
             self.send(Type.RESEND_REQUEST, [(t.BEGIN_SEQ_NO, self.store.next_in), (t.END_SEQ_NO, 0)])
 
@@ -190,7 +202,8 @@ class Session:
         problem = dictionary.problem(message)
         if problem is not None:
             self.took(number)
-            self.reject(message, problem)
+            if message.type != Type.REJECT:  # they would go on for ever
+                self.reject(message, problem)
             return
         kind = message.type
         if kind == Type.SEQUENCE_RESET:
@@ -242,8 +255,8 @@ class Session:
             return
         wanted = message.get(t.NEXT_EXPECTED_MSG_SEQ_NUM)
         unsent = self.store.next_out
-        if wanted and int(wanted) > unsent:
-            self.log_out(f"NextExpectedMsgSeqNum too high, the next is {unsent} and {wanted} is expected")
+        if wanted and not 0 < int(wanted) <= unsent:
+            self.log_out(f"NextExpectedMsgSeqNum: the next is {unsent}, and {wanted} is expected")
             return
         if number == expected:
             self.took(number)
@@ -263,7 +276,7 @@ class Session:
         if self.state is State.LOGGING_OUT:
             self._end("logged out")
         else:
-            self._say(Type.LOGOUT, [], NOWHERE, keep=False)
+            self.out.append(self._made(Type.LOGOUT, [], NOWHERE, keep=False))
             self._end("logged out by the client")
 
     def _on_gap_fill(self, message: Message, number: int) -> None:
@@ -301,6 +314,8 @@ class Session:
     def _resend_range(self, begin: int, end: int) -> None:
         if self._resend:  # what is not repeated yet is asked for once more
             begin, end = min(begin, self._resend[0].number), max(end, self._resend[-1].number)
+        if self._held:  # it comes behind in any case, for the first time
+            end = min(end, self._held[0][0] - 1)
         rows = self.store.sent(begin, end)
         known = rows[0].number if rows else end + 1
         self._gap = begin
@@ -321,7 +336,9 @@ class Session:
 
     def pass_over(self) -> None:
         """The report at `awaits` is not to be had: a gap."""
-        self._resend.popleft()
+        row = self._resend.popleft()
+        if not self._resend:
+            self._fill(row.number + 1)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -335,9 +352,8 @@ class Session:
                 self._fill(row.number + 1)
         if not self._resend:
             self._fill(self._gap)
-            held, self._held = self._held, []
-            for kind, fields, place, keep in held:
-                self._say(kind, fields, place, keep=keep)
+            self.out += [data for _number, data in self._held]
+            self._held = []
 
     def _again(self, row: Sent, kind: str, fields: Pairs) -> None:
         self._fill(row.number)
@@ -357,18 +373,23 @@ class Session:
     # --- sending ----------------------------------------------------------------------------------
 
     def send(self, kind: str, fields: Pairs, place: Place = NOWHERE, *, keep: bool = False) -> None:
-        """Send a message with the next number: a report with its place in the log; `keep` what is nowhere else."""
-        if self._resend:
-            self._held.append((kind, fields, place, keep))
-        else:
-            self._say(kind, fields, place, keep=keep)
+        """Send a message with the next number: a report with its place in the log; `keep` what is nowhere else.
 
-    def _say(self, kind: str, fields: Pairs, place: Place, *, keep: bool) -> None:
+        It waits behind what is sent again, but for signs of life: old reports can take their time.
+        """
+        data = self._made(kind, fields, place, keep=keep)
+        if self._resend and kind not in (Type.HEARTBEAT, Type.TEST_REQUEST):
+            self._held.append((self.store.next_out - 1, data))
+        else:
+            self.out.append(data)
+            self._said_ms = self._now_ms
+
+    def _made(self, kind: str, fields: Pairs, place: Place, *, keep: bool) -> bytes:
+        """A message with the next number, which is noted."""
         time_ns = self._utc_ns()
         text = f"{kind}{SOH}" + "".join([f"{tag}={value}{SOH}" for tag, value in fields]) if keep else ""
         number = self.store.sends(time_ns, place, text)
-        self.out.append(encode(kind, f"34={number}{SOH}{self._header}52={utc_text(time_ns)}{SOH}", fields))
-        self._said_ms = self._now_ms
+        return encode(kind, f"34={number}{SOH}{self._header}52={utc_text(time_ns)}{SOH}", fields)
 
     def reject(self, message: Message, problem: dictionary.Problem) -> None:
         """A session reject."""
@@ -390,7 +411,7 @@ class Session:
         self._resend.clear()
         self._held = []
         self.why = text
-        self._say(Type.LOGOUT, [(t.TEXT, text)], NOWHERE, keep=False)
+        self.out.append(self._made(Type.LOGOUT, [(t.TEXT, text)], NOWHERE, keep=False))
         self.state, self._since_ms = (State.LOGGING_OUT if answered else State.ENDED), self._now_ms
 
     def _end(self, why: str) -> None:
@@ -400,13 +421,15 @@ class Session:
 
     def tick(self, now_ms: int) -> None:
         """Let time pass (monotonic): call it a few times a second, and before anything else."""
+        if now_ms - self._now_ms > STALL_MS:  # this process stood still: what came meanwhile is not read yet
+            self._heard_ms += now_ms - self._now_ms
         self._now_ms = now_ms
         if self.state is State.ACTIVE:
             self._watch()
         elif self.state is State.LOGGING_OUT and now_ms - self._since_ms > LOGOUT_MS:
             self._end("the logout was not answered")
-        elif self.state is State.CONNECTED and now_ms - self._since_ms > LOGON_MS:
-            self._end("no Logon came")
+        elif self.state is State.LOGGING_ON and now_ms - self._since_ms > LOGON_MS:
+            self.log_out("the venue does not answer: try again")
 
     def begin(self, now_ms: int) -> None:
         """The connection was made now."""
@@ -419,7 +442,7 @@ class Session:
         elif silent_ms > self._beat_ms * GRACE and not self._tested:
             self._tested = True
             self.send(Type.TEST_REQUEST, [(t.TEST_REQ_ID, f"T{self._now_ms}")])
-        elif self._now_ms - self._said_ms >= self._beat_ms and not self._resend:
+        elif self._now_ms - self._said_ms >= self._beat_ms:
             self.send(Type.HEARTBEAT, [])
 
 

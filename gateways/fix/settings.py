@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from gateways.names import is_client_name
+from gateways.order.protocol import is_operator
 from sequencer.errors import ConfigError
 
 FILE_NAME = "fix.toml"
@@ -36,7 +37,7 @@ class Counterparty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file. `open` lets in who is not listed, as the client that is called as its comp id."""
+    """The file. `open` lets in who is not listed, as the client that is called as its comp id, if it is nobody's."""
 
     comp_id: str = COMP_ID
     open: bool = False
@@ -65,7 +66,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for one in self.sessions:
             if one.comp_id == comp_id:
                 return one
-        return Counterparty(comp_id, comp_id) if self.open and is_comp_id(comp_id) else None
+        is_free = not is_operator(comp_id) and all(one.client != comp_id for one in self.sessions)
+        return Counterparty(comp_id, comp_id) if self.open and is_free and is_comp_id(comp_id) else None
 
 
 def is_comp_id(text: str) -> bool:

@@ -30,6 +30,8 @@ Report = tuple[str, Fields]
 """MsgType and body."""
 
 NONE: Final = "NONE"
+_NO_ORDER: Final = (NONE, "8")
+"""OrderID and OrdStatus where no order is known."""
 _OTHER: Final = 99
 _SIDES: Final = {"1": int(m.Side.BUY), "2": int(m.Side.SELL)}
 _FIX_SIDES: Final = {side: text for text, side in _SIDES.items()}
@@ -60,11 +62,16 @@ _REASON_TEXTS: Final = {int(reason): reason.name.lower().replace("_", " ") for r
 
 
 class RefusedError(Exception):
-    """A message that cannot become a command, and the answer that says why."""
+    """A message that cannot become a command: why, and the reason code of its answer."""
 
-    def __init__(self, answer: Report) -> None:
-        super().__init__(answer)
-        self.answer = answer
+    def __init__(self, message: Message, why: str, code: int) -> None:
+        super().__init__(why)
+        self._message = message
+        self._code = code
+
+    def answer(self, order: LiveOrder | None) -> Report:
+        """What its sender is told; `order` is the live order that it names, if there is one."""
+        return _refusal(self._message, str(self), self._code, order)
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -74,7 +81,7 @@ def command(message: Message, client_id: int, number: int, names: Directory) -> 
     """An order message as the client's command of this number. Raises RefusedError."""
     made = _COMMANDS[message.type](message, client_id, number, names)
     if problem := checks.problem(made, is_operator=False):
-        raise RefusedError(_refusal(message, problem, _OTHER))
+        raise RefusedError(message, problem, _OTHER)
     return made
 
 
@@ -87,7 +94,7 @@ def _new_order(message: Message, client_id: int, number: int, names: Directory) 
         price = instrument.band_high if side == m.Side.BUY else instrument.band_low
     if not price:
         text = "Price: a limit order needs one; a market order too, as its protection, where there is no price band"
-        raise RefusedError(_refusal(message, text, 11))
+        raise RefusedError(message, text, 11)
     time_in_force = get(t.TIME_IN_FORCE, "")
     if time_in_force == "" and not is_limit:
         time_in_force = "3"
@@ -101,15 +108,16 @@ def _new_order(message: Message, client_id: int, number: int, names: Directory) 
 def _expiry(message: Message, time_in_force: str) -> int:
     expires = message.get(t.EXPIRE_TIME)
     if bool(expires) != (time_in_force == "6"):
-        raise RefusedError(
-            _refusal(message, "ExpireTime goes with TimeInForce 6 (good till date), and only with that", 11)
-        )
+        why = "ExpireTime goes with TimeInForce 6 (good till date), and only with that"
+        raise RefusedError(message, why, 11)
     return utc_ns(expires) if expires else 0
 
 
 def _replace(message: Message, client_id: int, number: int, names: Directory) -> m.Message:
+    if message.get(t.TIME_IN_FORCE) not in ("", "0", "1"):
+        raise RefusedError(message, "TimeInForce: a replace changes price and quantity, and nothing else", _OTHER)
     if message.first[t.ORD_TYPE] != "2":
-        raise RefusedError(_refusal(message, "only limit orders rest, so only these can be replaced", _OTHER))
+        raise RefusedError(message, "only limit orders rest, so only these can be replaced", _OTHER)
     price, quantity, instrument_id = _amounts(message, names)
     original, new = message.first[t.ORIG_CL_ORD_ID], message.first[t.CL_ORD_ID]
     return m.ReplaceOrder(client_id, number, instrument_id, original, price, quantity, new)
@@ -124,7 +132,7 @@ def _cancel(message: Message, client_id: int, number: int, names: Directory) -> 
 def _mass_cancel(message: Message, client_id: int, number: int, names: Directory) -> m.Message:
     by_symbol = message.first[t.MASS_CANCEL_REQUEST_TYPE] == "1"
     if by_symbol and t.SYMBOL not in message.first:
-        raise RefusedError(_refusal(message, "MassCancelRequestType 1 needs a Symbol", _OTHER))
+        raise RefusedError(message, "MassCancelRequestType 1 needs a Symbol", _OTHER)
     instrument_id = _instrument(message, names).instrument_id if by_symbol else 0
     return m.CancelAll(client_id, number, client_id, instrument_id, message.first[t.CL_ORD_ID])
 
@@ -133,7 +141,7 @@ def _instrument(message: Message, names: Directory) -> Instrument:
     try:
         return names.instrument(message.first[t.SYMBOL])
     except UnknownNameError as error:
-        raise RefusedError(_refusal(message, str(error), 1)) from None
+        raise RefusedError(message, str(error), 1) from None
 
 
 def _amounts(message: Message, names: Directory) -> tuple[int, int, int]:
@@ -143,11 +151,11 @@ def _amounts(message: Message, names: Directory) -> tuple[int, int, int]:
         price = message.first.get(t.PRICE)
         ticks = instrument.ticks(_decimal(price)) if price is not None else 0
     except TextError as error:
-        raise RefusedError(_refusal(message, f"Price: {error}", _OTHER)) from None
+        raise RefusedError(message, f"Price: {error}", _OTHER) from None
     try:
         return ticks, instrument.lots(_decimal(message.first[t.ORDER_QTY])), instrument.instrument_id
     except TextError as error:
-        raise RefusedError(_refusal(message, f"OrderQty: {error}", 13)) from None
+        raise RefusedError(message, f"OrderQty: {error}", 13) from None
 
 
 def _decimal(text: str) -> str:
@@ -170,7 +178,7 @@ def unlogged_id(message: Message) -> str:
     return f"R{message.get(t.SENDING_TIME)}-{message.get(t.MSG_SEQ_NUM)}"
 
 
-def _refusal(message: Message, text: str, reason: int) -> Report:
+def _refusal(message: Message, text: str, reason: int, order: LiveOrder | None) -> Report:
     """The answer to an order message that this gateway does not pass on."""
     get = message.get
     if message.type == Type.NEW_ORDER_SINGLE:
@@ -188,7 +196,8 @@ def _refusal(message: Message, text: str, reason: int) -> Report:
             (t.MASS_CANCEL_REJECT_REASON, _OTHER), (t.TEXT, text),
         ]  # fmt: skip
     response_to = 1 if message.type == Type.ORDER_CANCEL_REQUEST else 2
-    return _cancel_reject(get(t.CL_ORD_ID), get(t.ORIG_CL_ORD_ID), response_to, _OTHER, text)
+    known = (order.order_id, _status(order.leaves, order.quantity - order.leaves)) if order is not None else _NO_ORDER
+    return _cancel_reject(get(t.CL_ORD_ID), get(t.ORIG_CL_ORD_ID), response_to, _OTHER, text, known)
 
 
 # --- reports ----------------------------------------------------------------------------------
@@ -217,7 +226,7 @@ def _execution(event: e.OrderEvent, index: int, names: Directory, exec_type: str
         (t.EXEC_TYPE, exec_type), (t.ORD_STATUS, status), (t.SYMBOL, instrument.symbol),
         (t.SIDE, _FIX_SIDES[event.side]), (t.ORDER_QTY, quantity_text(event.total)),
         (t.LEAVES_QTY, quantity_text(event.leaves)), (t.CUM_QTY, quantity_text(event.traded)),
-        (t.AVG_PX, average_text(instrument, event.notional, event.traded)), (t.TRANSACT_TIME, utc_text(event.time_ns)),
+        (t.AVG_PX, average_text(instrument, event.paid, event.traded)), (t.TRANSACT_TIME, utc_text(event.time_ns)),
     ]  # fmt: skip
 
 
@@ -275,22 +284,28 @@ def _status(leaves: int, traded: int) -> str:
 def _cancel_rejected(event: e.CancelRejected, _index: int, _names: Directory) -> Report:
     if not event.client_order_id:
         return Type.ORDER_MASS_CANCEL_REPORT, [
-            (t.CL_ORD_ID, event.request_id or NONE), (t.ORDER_ID, event.sequence), (t.MASS_CANCEL_REQUEST_TYPE, "7"),
+            (t.CL_ORD_ID, event.request_id or NONE), (t.ORDER_ID, event.sequence),
+            (t.MASS_CANCEL_REQUEST_TYPE, "1" if event.instrument_id else "7"),
             (t.MASS_CANCEL_RESPONSE, "0"), (t.MASS_CANCEL_REJECT_REASON, _OTHER), (t.TEXT, _text(event.reason)),
         ]  # fmt: skip
     reason = _CANCEL_REASONS.get(Reason(event.reason), _OTHER)
-    return _cancel_reject(event.request_id, event.client_order_id, 1, reason, _text(event.reason))
+    return _cancel_reject(event.request_id, event.client_order_id, 1, reason, _text(event.reason), _NO_ORDER)
 
 
 def _replace_rejected(event: e.ReplaceRejected, _index: int, _names: Directory) -> Report:
     reason = _CANCEL_REASONS.get(Reason(event.reason), _OTHER)
-    return _cancel_reject(event.request_id, event.client_order_id, 2, reason, _text(event.reason))
+    order = (event.order_id, _status(event.leaves, event.traded)) if event.order_id else _NO_ORDER
+    return _cancel_reject(event.request_id, event.client_order_id, 2, reason, _text(event.reason), order)
 
 
-def _cancel_reject(request_id: str, original: str, response_to: int, reason: int, text: str) -> Report:
+def _cancel_reject(
+    request_id: str, original: str, response_to: int, reason: int, text: str, order: tuple[object, str]
+) -> Report:
+    """`order`: OrderID and OrdStatus of the order, which is as it was."""
+    order_id, status = order
     return Type.ORDER_CANCEL_REJECT, [
-        (t.ORDER_ID, NONE), (t.CL_ORD_ID, request_id or NONE), (t.ORIG_CL_ORD_ID, original), (t.ORD_STATUS, "8"),
-        (t.CXL_REJ_RESPONSE_TO, response_to), (t.CXL_REJ_REASON, reason), (t.TEXT, text),
+        (t.ORDER_ID, order_id), (t.CL_ORD_ID, request_id or NONE), (t.ORIG_CL_ORD_ID, original),
+        (t.ORD_STATUS, status), (t.CXL_REJ_RESPONSE_TO, response_to), (t.CXL_REJ_REASON, reason), (t.TEXT, text),
     ]  # fmt: skip
 
 
@@ -365,12 +380,13 @@ def status(order: LiveOrder, asked: Asked, names: Directory) -> Report:
     ]  # fmt: skip
 
 
-def no_status(message: Message, asked: Asked, text: str) -> Report:
-    """There is no such live order."""
+def no_status(message: Message, asked: Asked, text: str, status: str = "8") -> Report:
+    """There is no such live order, or (status A) it is not known yet whether there is."""
+    unknown: Fields = [(t.ORD_REJ_REASON, 5)] if status == "8" else []
     symbol: Fields = [(t.SYMBOL, message.get(t.SYMBOL) or NONE), (t.SIDE, message.get(t.SIDE) or "7")]
     return Type.EXECUTION_REPORT, [
         (t.ORDER_ID, NONE), (t.CL_ORD_ID, message.get(t.CL_ORD_ID) or NONE), (t.EXEC_ID, asked.exec_id),
-        (t.EXEC_TYPE, "I"), (t.ORD_STATUS, "8"), (t.ORD_REJ_REASON, 5), *symbol, (t.LEAVES_QTY, 0), (t.CUM_QTY, 0),
+        (t.EXEC_TYPE, "I"), (t.ORD_STATUS, status), *unknown, *symbol, (t.LEAVES_QTY, 0), (t.CUM_QTY, 0),
         (t.AVG_PX, 0), (t.TRANSACT_TIME, utc_text(asked.time_ns)), *asked.fields, (t.TEXT, text),
     ]  # fmt: skip
 
@@ -397,6 +413,6 @@ def security_list(message: Message, names: Directory, response_id: str) -> Repor
 def business_reject(message: Message, reason: int, text: str) -> Report:
     """A message of a type, or at a time, at which nothing can be done with it (BusinessRejectReason, 380)."""
     return Type.BUSINESS_MESSAGE_REJECT, [
-        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type),
+        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type[:16]),
         (t.BUSINESS_REJECT_REASON, reason), (t.TEXT, text),
     ]  # fmt: skip

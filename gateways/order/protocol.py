@@ -88,7 +88,7 @@ class AskOrders(Frame, frozen=True, tag=103):
 
 
 class OrderState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How an order stands; what has traded of it did for `notional` ticks x lots."""
+    """How an order stands; what has traded of it did for `notional` ticks x lots (text: more than 63 bits)."""
 
     order_id: int
     client_order_id: str
@@ -97,7 +97,7 @@ class OrderState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price: int
     quantity: int
     leaves: int
-    notional: int
+    notional: int | str
 
 
 class LoggedOn(Frame, frozen=True, tag=110):

@@ -55,7 +55,7 @@ from gateways.order.protocol import (
 )  # fmt: skip
 from gateways.order.rebuild import Rebuild, Want
 from gateways.order.reports import Chunk, seal
-from gateways.orders import LiveOrder, Orders, runs
+from gateways.orders import LiveOrder, Orders, runs, wide
 from sequencer.envelope import Entry
 
 FRAME_BYTES: Final = 1 << 20
@@ -105,6 +105,8 @@ class Session:
         self.in_flight = 0
         self.is_live = False
         """Set by the shell when its session is open: from then on `tick` submits Ticks."""
+        self.local: set[bytes] = set()
+        """Connections inside this process: they are never silent."""
         self._orders = Orders()
         self._clients: dict[int, Client] = {}
         self._links: dict[bytes, Link] = {}
@@ -131,6 +133,21 @@ class Session:
         """How many more commands of a client that is logged on are taken now."""
         limits, client = self.limits, self._clients[client_id]
         return min(limits.in_flight_per_client - client.unanswered, limits.in_flight_total - self.in_flight)
+
+    def next_number(self, client_id: int) -> int:
+        """The number that a client's next command has to have, also where another gateway has taken some."""
+        return self._clients[client_id].last_number + 1
+
+    def live_order(self, client_id: int, client_order_id: str) -> LiveOrder | None:
+        """A client's order of this id, if it can still trade."""
+        return self._orders.find(client_id, client_order_id)
+
+    def is_pending(self, client_id: int, client_order_id: str) -> bool:
+        """Whether an order of this id is in the log, and has no answer yet."""
+        return any(
+            isinstance(one, m.NewOrder) and (one.client_id, one.client_order_id) == (client_id, client_order_id)
+            for one in self._orders.pending.values()
+        )
 
     def live_orders(self, client_id: int) -> list[LiveOrder]:
         """A client's orders that can still trade, the oldest first."""
@@ -255,7 +272,7 @@ class Session:
             return
         found = [
             OrderState(
-                o.order_id, o.client_order_id, o.instrument_id, o.side, o.price, o.quantity, o.leaves, o.notional
+                o.order_id, o.client_order_id, o.instrument_id, o.side, o.price, o.quantity, o.leaves, wide(o.notional)
             )
             for o in self.live_orders(asked.client_id)
             if asked.client_order_id in ("", o.client_order_id)
@@ -384,7 +401,8 @@ class Session:
         """Take old entries, from `Duties.rebuild_from` on, in order."""
         if self._rebuild is None:
             return
-        found = self._rebuild.apply(entries)
+        # What the live stream has not brought yet comes with that: it would come twice.
+        found = self._rebuild.apply(entry for entry in entries if entry.next_sequence - 1 <= self.position)
         for want in tuple(self._rebuild.wants):
             client = self._clients[want.client_id]
             picked = [report for report in found[want.client_id] if want.picks(report)]
@@ -429,7 +447,7 @@ class Session:
                 self._watch(link)
 
     def _watch(self, link: Link) -> None:
-        if self._now_ms - link.heard_ms >= self.limits.silence_ms:
+        if self._now_ms - link.heard_ms >= self.limits.silence_ms and link.connection not in self.local:
             self._say_off(link, 0, LogoffReason.SILENT)
             self.lost(link.connection)
         elif self._now_ms - link.sent_ms >= HEARTBEAT_MS:

@@ -116,7 +116,8 @@ class Stage:
     def crash(self) -> None:
         """The process ends here, without a word; another one begins."""
         for door in self.gateway._doors.values():
-            os.close(door.store._fd)
+            if door.store._fd >= 0:
+                os.close(door.store._fd)
         for number in tuple(self._connections):
             self._drop(number)
         self.start()

@@ -74,7 +74,7 @@ def test_a_message_that_is_too_long_ends_the_connection():
 
 def test_a_data_field_may_hold_what_ends_fields():
     """The field before says how long it is."""
-    message = parse(encode("A", HEADER, [(95, 7), (96, f"a{SOH}1=b{SOH}c"), (98, 0)]))
+    message = parse(encode("A", f"{HEADER}95=7{SOH}96=a{SOH}1=b{SOH}c{SOH}98=0{SOH}", []))
     assert message.fields[5:] == [(95, "7"), (96, f"a{SOH}1=b{SOH}c"), (98, "0")]
 
 

@@ -430,3 +430,21 @@ def test_who_is_taken_over_keeps_its_orders():
     gateway.send(A, new(1, "a"))
     gateway.log_on(B)
     assert [one.client_order_id for one in asked(gateway, B, 1)] == ["a"]
+
+
+def test_what_the_stream_has_not_brought_yet_is_not_rebuilt():
+    """A history may know more of the log than the live stream has told: a client gets each report once."""
+    gateway = Gateway(recent_reports_per_client=1)
+    gateway.log_on(A)
+    gateway.send(A, *(new(number) for number in range(1, 5)))
+    ahead = gateway.island.sequence([new(5)])
+    gateway.session.receive(A, p.ENCODER.encode([p.Logon("C1", 0)]))
+    got: list[Any] = []
+    for _ in range(20):
+        duties = gateway.session.duties()
+        got += [message for _link, frame in duties.frames for message in p.FROM_GATEWAY.decode(frame)]
+        if duties.rebuild_from:
+            gateway.session.rebuild(gateway.island.log[duties.rebuild_from - 1 :])
+    gateway.session.stream(ahead)
+    got += [message for _link, frame in gateway.session.duties().frames for message in p.FROM_GATEWAY.decode(frame)]
+    assert [report.client_order_id for report in reports(got)] == ["o1", "o2", "o3", "o4", "o5"]
