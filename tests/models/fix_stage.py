@@ -160,15 +160,16 @@ class Counterparty:
 
     # --- what it does -----------------------------------------------------------------------------
 
-    def log_on(self, *extra: tuple[int, object]) -> None:
-        """Connect and log on, and wait for the answer."""
+    def log_on(self, *extra: tuple[int, object], is_patient: bool = True) -> None:
+        """Connect and log on, and wait for the answer, or not."""
         self._number = self._stage.connect(self)
         self._framer = Framer()
         if (141, "Y") in extra:
             self.next_out = self.next_in = 1
             self.sent.clear()
         self.send("A", (98, 0), (108, 30), *extra)
-        self._stage.settle()
+        if is_patient:
+            self._stage.settle()
 
     def send(self, kind: str, *fields: tuple[int, object]) -> int:
         """Send a message with the next number, whether or not it arrives; return that."""
@@ -255,3 +256,36 @@ class Counterparty:
     def _fill(self, gap: int, number: int) -> None:
         if number > gap:
             self._post("4", gap, [(123, "Y"), (36, number)], f"43=Y{SOH}")
+
+
+class Strict(Counterparty):
+    """One that asks for a gap once, and keeps what comes ahead: an answer that is wrong or missing is not mended."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        super().__init__(stage, name)
+        self._ahead: dict[int, Message] = {}
+        self._asked_to = 0
+
+    def disconnected(self) -> None:
+        """The connection is gone, and what came ahead is to come again."""
+        super().disconnected()
+        self._ahead.clear()
+        self._asked_to = 0
+
+    def _take(self, message: Message) -> None:
+        number = int(message.get(34))
+        if number > self.next_in:
+            if message.type == "A":
+                self.is_logged_on = True
+            if message.type == "2":
+                self._repeat(message)
+            else:
+                self._ahead[number] = message
+            if self._asked_to < self.next_in:
+                self._asked_to = number - 1
+                self.send("2", (7, self.next_in), (16, 0))
+            return
+        super()._take(message)
+        while self.next_in in self._ahead:
+            super()._take(self._ahead.pop(self.next_in))
+        self._ahead = {ahead: one for ahead, one in self._ahead.items() if ahead > self.next_in}
