@@ -17,7 +17,7 @@ from engines.skipping import skipped
 from engines.top import Top, clock
 from engines.verdicts import COLUMNS, verdicts
 from sequencer import admin
-from sequencer.client import stop_signal
+from sequencer.client import host_mib, stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
@@ -29,6 +29,10 @@ PROOF_MESSAGES = 50_000
 snapshot_app = typer.Typer(
     no_args_is_help=True, help="What blank replicas begin with. Example: sequencer snapshot list"
 )
+
+
+OWN_SHARE = 4
+"""A replica of a class of the user's own may have this part of the host's memory, if nothing else is said."""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +62,10 @@ def attach(
     shard: Annotated[str, typer.Option(help="Shard I of N, as I/N; one that is not in force is silent.")] = "0/1",
     data: DataDir = DEFAULT_DATA,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Skip lint and proof of a class of your own.")] = False,
+    memory: Annotated[
+        int,
+        typer.Option("--memory-mib", min=-1, help="At most so much; 0: any. [your own class: a quarter of all]"),
+    ] = -1,
 ) -> None:
     """Run one more replica of a machine in the foreground, while the venue trades; Ctrl-C detaches it.
 
@@ -69,7 +77,14 @@ def attach(
         _check(machine, data)
     name = name or f"{machines.find(machine)().name}-{os.getpid()}"
     with claim(config.data_dir, name):
-        run(config, machine, name, shard, stop_signal())
+        run(config, machine, name, shard, stop_signal(), memory_mib=_allowance(machine, memory))
+
+
+def _allowance(machine: str, asked_mib: int) -> int:
+    """What a replica may use: a class of a user's own leaves room for the others of its host."""
+    if asked_mib >= 0:
+        return asked_mib
+    return host_mib() // OWN_SHARE if ":" in machine else 0
 
 
 def _check(machine: str, data: Path) -> None:

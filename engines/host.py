@@ -33,13 +33,15 @@ from engines.seeding import Seed, seed
 from engines.taking import Taker
 from engines.versions import in_force, latest_known
 from engines.watcher import Watcher
-from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, hold_memory
+from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, bound_memory, hold_memory
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
 from sequencer.errors import DivergedError, VersionError
 
 POLL_MS = 50
 CHILD_WAIT_S = 1.0
+SPARE_MIB = 256
+"""Beyond its limit, for a replica that has halted at it."""
 SLOW_MS = 1000
 BREATH_NS = 50_000_000
 _STOPPED = ("halted", "diverged")
@@ -69,9 +71,11 @@ class Host:
         context: Context,
         hand: Hand | None = None,
         machine: str = "",
+        memory_mib: int = 0,
     ) -> None:
         self._config = config
         self._name = name
+        self._memory_mib = memory_mib
         self._stop = stop
         self._state = "attaching"
         self._detail: dict[str, object] = {"machine": machine or shard.rpartition(".")[0]}
@@ -170,11 +174,18 @@ class Host:
             self._submitter.renew(self.replica.waiting)
             self._halt("halted", index, str(error), "")
         except Exception as error:  # noqa: BLE001 - whatever a machine raises halts its replica, and is told
+            if self._memory_mib:
+                bound_memory(self._memory_mib + SPARE_MIB)  # what follows needs some
             self._submitter.renew(self.replica.waiting)
-            self._halt("halted", index, f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._halt("halted", index, self._said(error), traceback.format_exc())
             self._locator = self._search(index)
         if self._state in _STOPPED:
             self._listen(rest)
+
+    def _said(self, error: Exception) -> str:
+        if isinstance(error, MemoryError) and self._memory_mib:
+            return f"MemoryError: it wants more than its {self._memory_mib:,} MiB; `attach --memory-mib` gives it more"
+        return f"{type(error).__name__}: {error}"
 
     def _keep(self, error: DivergedError) -> None:
         """Keep both versions for `explain-divergence`."""
@@ -265,7 +276,8 @@ class Host:
             self._detail.update({"poison": found.sequence, "command": found.command})
             self._detail["message"] = {"type": found.type, **found.fields}
             self._detail["state_before"] = found.state
-            self._detail["why"] = f"{found.error}, at sequence {found.sequence:,}, {found.type}"
+            error = self._detail["error"] if found.error.startswith("MemoryError") else found.error
+            self._detail["why"] = f"{error}, at sequence {found.sequence:,}, {found.type}"
 
     def _obey(self, index: int, operations: list[Message]) -> None:
         for operation in operations:
@@ -360,15 +372,19 @@ class Host:
         return told
 
 
-def run(config: Config, machine: str, name: str, spec: str, stop: StopSignal) -> None:
-    """Be the replica `name` of a shard (`1/4`) until asked to stop. Raises IslandError where it cannot go on."""
+def run(config: Config, machine: str, name: str, spec: str, stop: StopSignal, *, memory_mib: int = 0) -> None:
+    """Be the replica `name` of a shard (`1/4`) until asked to stop. Raises IslandError where it cannot go on.
+
+    Its data may take up to `memory_mib` (0: any), so that a machine that leaks halts, and harms no other process.
+    """
     hold_memory()
     make, shard = cut(machine, spec)
     watcher = Watcher(config.sources, name, shard.machine, shard.sender, machine)
     context: Context = zmq.Context()
     try:
         while not stop.is_set:
-            _host(lambda: Host(config, make, name, shard.sender, stop, context, watcher.hand, machine))
+            bound_memory(memory_mib)
+            _host(lambda: Host(config, make, name, shard.sender, stop, context, watcher.hand, machine, memory_mib))
     finally:
         context.destroy(linger=GOODBYE_MS)
         watcher.close()

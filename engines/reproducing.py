@@ -28,6 +28,7 @@ from engines.past import advance, finish, machine_at, one_by_one, piecemeal
 from engines.runs import Run
 from engines.sharding import Sharding
 from engines.skips import Decided
+from sequencer.client import bound_memory, host_mib
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
 
@@ -202,6 +203,7 @@ def _in_child(work: Callable[[Tell], Outcome], no_end_s: float, patience_s: floa
     """Do it in a forked process, which tells what it begins, and at the end the outcome."""
 
     def child(_read_fd: int, write_fd: int) -> None:
+        bound_memory(host_mib() // 4, unless_bounded=True)  # it may be what leaks
         with contextlib.redirect_stdout(io.StringIO()), os.fdopen(write_fd, "wb", closefd=False) as out:
 
             def tell(outcome: Outcome) -> None:

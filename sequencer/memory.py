@@ -6,6 +6,8 @@ the next, at about 2.5 us a batch of 6.5 KB; the collector would look through me
 
 import ctypes
 import gc
+import os
+import resource
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -27,3 +29,16 @@ def hold_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _HEAP_BLOCK_BYTES_MAX)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TOP_PAD, _PAD_BYTES)
+
+
+def host_mib() -> int:
+    """The memory of this host."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def bound_memory(mib: int, *, unless_bounded: bool = False) -> None:
+    """Let this process have so much memory for data: beyond, MemoryError is raised. 0: as much as there is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if unless_bounded and soft != hard:
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (mib << 20 if mib else hard, hard))

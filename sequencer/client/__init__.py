@@ -17,7 +17,7 @@ from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
-from sequencer.memory import hold_memory
+from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
 from sequencer.sockets import bind, tune
 
@@ -34,7 +34,9 @@ __all__ = [
     "Subscriber",
     "Voice",
     "bind",
+    "bound_memory",
     "hold_memory",
+    "host_mib",
     "kept_by_node",
     "positions_of",
     "stop_signal",

@@ -105,3 +105,16 @@ def test_what_raises_is_halted_with_its_traceback(venue: Running):
     assert {row["error"] for row in rows} == {"ValueError: no such thing"}
     assert all("in fail" in row["traceback"] for row in rows)
     assert venue.run("detach", "odd-1").stdout == "odd-1: detached\n"
+
+
+def test_a_machine_that_leaks_halts_and_harms_nobody(venue: Running):
+    """At its limit it is halted, at the message, with what to do; others go on."""
+    venue.spawn("attach", "odd:Odd", "--unchecked", "--name", "odd-3", "--memory-mib", "600")
+    venue.await_row("odd-3", "live")
+    for name in ("odd-1", "odd-2"):
+        assert venue.run("detach", name).returncode == 0
+    at = say(venue, "fine", "leak")
+    row = awaited(venue, "halted", "odd-3")
+    row = until(lambda: (found := verdict(venue, "odd-3")).get("poison") == at and found, "the message is found")
+    assert "more than its 600 MiB; `attach --memory-mib` gives it more" in row["why"]
+    assert venue.row("node-1")["state"] == "live"

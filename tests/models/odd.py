@@ -50,6 +50,9 @@ class Odd:
         ours, theirs = socket.socketpair()
         ours.recv(1)
 
+    def leak(self):
+        self.kept = [bytearray(16 << 20) for _ in range(1000)]
+
     def fail(self):
         raise ValueError("no such thing")
 
