@@ -280,6 +280,13 @@ def _replaced_fields(event: OrderReplaced, names: Directory) -> Fields:
     return found
 
 
+def _replace_rejected_fields(event: ReplaceRejected, names: Directory) -> Fields:
+    """What was asked for; how the order stands, if it lives, is not what this line is about."""
+    found = _order_fields(event, names)
+    del found["order_id"], found["side"]
+    return found
+
+
 def _trade_fields(trade: Trade, names: Directory) -> Fields:
     maker, taker = trade.maker, trade.taker
     terms = _order_fields(taker, names)
@@ -379,6 +386,7 @@ def _reason(reason: int) -> str | None:
 _JSON: Final = msgspec.json.Encoder()
 _FIELDS: Final[dict[type, Callable[..., Fields]]] = {
     OrderReplaced: _replaced_fields,
+    ReplaceRejected: _replace_rejected_fields,
     Trade: _trade_fields,
     TradeCorrected: _corrected_fields,
     MassCanceled: _mass_fields,

@@ -107,11 +107,12 @@ class Orders:
             sequence += 1
         return happened
 
-    def find(self, client_id: int, client_order_id: str) -> LiveOrder | None:
-        """A client's live order of this id."""
-        if client_id not in self.live_of:
-            return None
-        return next((one for one in self.live_of[client_id].values() if one.client_order_id == client_order_id), None)
+    def find(self, client_id: int, client_order_id: str, instrument_id: int = 0) -> LiveOrder | None:
+        """A client's live order of this id in an instrument (0: in any, and the oldest)."""
+        for one in self.live_of[client_id].values() if client_id in self.live_of else ():
+            if one.client_order_id == client_order_id and instrument_id in (0, one.instrument_id):
+                return one
+        return None
 
     def _take(self, first_sequence: int, messages: Sequence[m.Message]) -> None:
         """Await the answers to commands (all at once: no Python code runs for each of them)."""
@@ -188,7 +189,7 @@ class Orders:
 
     def _replace_rejected(self, sequence: int, time_ns: int, message: m.ReplaceRejected) -> e.Event:
         command = self.pending.pop(message.by)
-        order = self.find(command.client_id, command.client_order_id)
+        order = self.find(command.client_id, command.client_order_id, command.instrument_id)
         stands = (order.quantity, order.quantity - order.leaves, wide(order.notional)) if order else (0, 0, 0)
         return e.ReplaceRejected(
             sequence, time_ns, command.client_id, command.number, order.order_id if order else 0,
