@@ -27,7 +27,7 @@ READERS = 500
 RATE = 1000.0
 COMMANDS = 20_000
 SYMBOL = "BTC-USD"
-QUIET_S = 3.0
+QUIET_S = 2.0
 MARK = b'"channel":"book","type":"update"'
 
 
@@ -49,21 +49,24 @@ def reader(port: int) -> socket.socket:
 
 
 def read(port: int, readers: int) -> dict[str, float]:
-    """Read until it is quiet; the updates that each reader got."""
+    """Read until standard input ends; the updates that each reader got."""
     selector, counts = selectors.DefaultSelector(), [0] * readers
     for number in range(readers):
         selector.register(reader(port), selectors.EVENT_READ, number)
+    selector.register(sys.stdin, selectors.EVENT_READ, -1)
     print("ready", flush=True)
-    heard_s, ended = time.monotonic(), 0
-    while time.monotonic() - heard_s < QUIET_S:
-        for key, _events in selector.select(0.1):
+    ended, goes_on = 0, True
+    while goes_on:
+        for key, _events in selector.select():
+            if key.data < 0:
+                goes_on = False
+                continue
             part = key.fileobj.recv(1 << 18)  # type: ignore[union-attr]
             if not part:
                 ended += 1
                 selector.unregister(key.fileobj)
             elif MARK in part:
                 counts[key.data] += part.count(MARK)
-                heard_s = time.monotonic()
     return {"updates_least": min(counts), "updates_most": max(counts), "cut_off": ended}
 
 
@@ -72,13 +75,17 @@ def one_run(scratch: Path, readers: int) -> dict[str, float]:
     with ready_venue(1, COMMANDS, scratch, doors=("web-1",)) as (config, flow):
         port = int(config.endpoint("web").rpartition(":")[2])
         words = [sys.executable, "-m", "benchmarks.web", "--port", str(port), "--readers", str(readers)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as reading:
-            assert reading.stdout is not None
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(words, text=True, **pipes) as reading:
+            assert reading.stdin is not None, words
+            assert reading.stdout is not None, words
             assert reading.stdout.readline() == "ready\n"
             (pid,) = (row["pid"] for row in admin.status(config).gateways if row["name"] == "web-1")
             before = cpu_seconds(pid)
             command = [sys.executable, "-m", "sequencer", "flow", "send", str(flow), "--data", str(config.data_dir)]
             subprocess.run([*command, "--rate", str(RATE), "-o", "json"], check=True, capture_output=True)
+            time.sleep(QUIET_S)  # what is on its way arrives
+            reading.stdin.close()
             told = json.loads(reading.stdout.read())
             spent = cpu_seconds(pid) - before
     messages = told["updates_most"] * readers
