@@ -15,7 +15,6 @@ Rules
 """
 
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,14 @@ from engines import messages as m
 from gateways import events as e
 from gateways.fix import tags as t
 from gateways.fix import translate
-from gateways.fix.codec import Framer, FramingError, Message
+from gateways.fix.codec import FramingError, Message
+from gateways.fix.door import Connection, Door
 from gateways.fix.market import Market
+from gateways.fix.requests import Requests
 from gateways.fix.session import Session, State, Terms
 from gateways.fix.settings import Counterparty, Settings
-from gateways.fix.store import NOWHERE, Place, Store
+from gateways.fix.store import NOWHERE, Store
 from gateways.fix.tags import Type
-from gateways.fix.translate import Asked, RefusedError
 from gateways.marketdata.feeds import Feed
 from gateways.order import protocol as p
 from gateways.order.session import Limits
@@ -49,9 +49,6 @@ STRANGERS_MAX: Final = 512
 STRANGER_MS: Final = 10_000
 WATCH_MS: Final = 100
 RETRY_MS: Final = 1000
-OTHER: Final = 0
-UNSUPPORTED_TYPE: Final = 3
-"""BusinessRejectReason (380)."""
 _REFUSALS: Final = (p.LoggedOff, p.Expected, p.Busy, p.Reject)
 
 
@@ -64,56 +61,6 @@ class Duties:
     """(connection, bytes)"""
     closing: list[int]
     rebuild_from: int
-
-
-class Connection:
-    """One connection: what of its bytes waits, and whose it is."""
-
-    __slots__ = ("door", "framer", "is_clogged", "number", "session", "since_ms", "waiting")
-
-    def __init__(self, number: int, now_ms: int) -> None:
-        self.number = number
-        self.since_ms = now_ms
-        self.is_clogged = False
-        """The other side does not take what it is sent; it is heard no further until it does."""
-        self.framer = Framer()
-        self.waiting: deque[Message] = deque()
-        self.session: Session | None = None
-        self.door: Door | None = None
-
-
-class Door:
-    """One FIX session, whether or not it is connected."""
-
-    def __init__(self, party: Counterparty, store: Store) -> None:
-        self.party = party
-        self.store = store
-        self.market = Market()
-        self.link = b"fix:" + party.comp_id.encode()
-        self.session: Session | None = None
-        self.client_id = 0
-        """0: not logged on at the order session."""
-        self.has_doubts = False
-        """Commands of the client are in the log that the store does not know: repeats are not entered."""
-        self.asked = 0
-        """Logons to the order session without an answer: what comes before the last answer comes again behind it."""
-        self.fetched = NOWHERE
-        """The place from which old reports were asked for."""
-        self.is_leaving = False
-        """The connection is gone, and the client not logged off yet."""
-        self.cancel_number = 0
-        """Of the command that cancels all its orders then."""
-        self._seen = NOWHERE
-
-    def place_of(self, event: e.Event) -> Place:
-        """Where an event is: they come in order."""
-        nth = self._seen.nth + 1 if event.sequence == self._seen.sequence else 0
-        self._seen = Place(event.sequence, nth)
-        return self._seen
-
-    def start_over(self) -> None:
-        """Events come from an earlier place on now."""
-        self._seen = NOWHERE
 
 
 class FixGateway:
@@ -134,12 +81,7 @@ class FixGateway:
         self._last_words: list[tuple[int, bytes]] = []
         self._batches: list[tuple[int, bytes]] = []
         self._rebuild_from = 0
-        self._calls: dict[str, Callable[[Door, Session, Message], None]] = {
-            Type.ORDER_STATUS_REQUEST: self._order_status,
-            Type.ORDER_MASS_STATUS_REQUEST: self._mass_status,
-            Type.SECURITY_LIST_REQUEST: self._security_list,
-            Type.MARKET_DATA_REQUEST: self._market_data,
-        }
+        self._requests = Requests(self.orders, self._call, utc_ns)
 
     @property
     def sessions(self) -> int:
@@ -230,7 +172,7 @@ class FixGateway:
         session.tick(self._now_ms)
         was = session.state
         for each in session.receive(message):
-            self._act(door, session, each)
+            self._requests.act(door, session, each)
         if was is State.CONNECTED and session.state is State.LOGGING_ON:
             self._log_on(door)
         self._fetch(door)
@@ -418,76 +360,6 @@ class FixGateway:
         elif made is not None:
             session.send(*made, place)
 
-    # --- application messages ---------------------------------------------------------------------
-
-    def _act(self, door: Door, session: Session, message: Message) -> None:
-        kind, number = message.type, int(message.get(t.MSG_SEQ_NUM))
-        if kind in translate.ORDER_TYPES:
-            self._order(door, session, message, number)
-            return
-        session.took(number)
-        call = self._calls.get(kind)
-        if call is not None:
-            call(door, session, message)
-        elif kind != Type.BUSINESS_MESSAGE_REJECT:
-            answer = translate.business_reject(message, UNSUPPORTED_TYPE, f"Unsupported Message Type: {kind[:16]}")
-            session.send(*answer, keep=True)
-
-    def _order(self, door: Door, session: Session, message: Message, number: int) -> None:
-        if door.store.was_answered(number):
-            session.took(number)
-            return
-        is_repeat = message.get(t.POSS_DUP_FLAG) == "Y"
-        door.has_doubts = door.has_doubts and is_repeat
-        if message.get(t.POSS_RESEND) == "Y" or door.has_doubts:
-            session.took(number)  # it may have been taken before: nothing is entered
-            why = "it may have been taken before: ask how the order stands, and send what is missing as new"
-            session.send(*translate.business_reject(message, OTHER, why), keep=True)
-            return
-        command_number = self.orders.next_number(door.client_id)
-        try:
-            command = translate.command(message, door.client_id, command_number, self.orders.names)
-        except RefusedError as refused:
-            session.took(number)
-            order = self.orders.live_order(door.client_id, message.get(t.ORIG_CL_ORD_ID))
-            session.send(*refused.answer(order), keep=True)
-            return
-        session.took(number, command_number)
-        self._call(door, command)
-
-    def _order_status(self, door: Door, session: Session, message: Message) -> None:
-        wanted = message.get(t.CL_ORD_ID)
-        request_id = message.get(t.ORD_STATUS_REQ_ID)
-        asked = self._asked(message, ((t.ORD_STATUS_REQ_ID, request_id),) if request_id else ())
-        order = self.orders.live_order(door.client_id, wanted)
-        if self.orders.is_pending(door.client_id, wanted):
-            session.send(*translate.no_status(message, asked, "it has no answer yet", status="A"))
-            return
-        if order is not None:
-            session.send(*translate.status(order, asked, self.orders.names))
-            return
-        text = "no live order has this ClOrdID: what became of it, its reports have said"
-        session.send(*translate.no_status(message, asked, text))
-
-    def _mass_status(self, door: Door, session: Session, message: Message) -> None:
-        found = self.orders.live_orders(door.client_id)
-        request: tuple[tuple[int, object], ...] = ((t.MASS_STATUS_REQ_ID, message.get(t.MASS_STATUS_REQ_ID)),)
-        if not found:
-            asked = self._asked(message, (*request, (t.TOT_NUM_REPORTS, 0), (t.LAST_RPT_REQUESTED, "Y")))
-            session.send(*translate.no_status(message, asked, "there are no live orders"))
-        for nth, order in enumerate(found, 1):
-            last = "Y" if nth == len(found) else "N"
-            asked = self._asked(
-                message, (*request, (t.TOT_NUM_REPORTS, len(found)), (t.LAST_RPT_REQUESTED, last)), f"-{nth}"
-            )
-            session.send(*translate.status(order, asked, self.orders.names))
-
-    def _asked(self, message: Message, fields: tuple[tuple[int, object], ...], suffix: str = "") -> Asked:
-        return Asked(fields, translate.unlogged_id(message) + suffix, self._utc_ns())
-
-    def _security_list(self, _door: Door, session: Session, message: Message) -> None:
-        session.send(*translate.security_list(message, self.orders.names, translate.unlogged_id(message)))
-
     # --- market data ------------------------------------------------------------------------------
 
     @property
@@ -508,11 +380,6 @@ class FixGateway:
     def waits_for(self, symbol: str) -> bool:
         """Whether somebody was told nothing of an instrument yet."""
         return any(door.market.waits_for(symbol) for door in self._doors.values())
-
-    def _market_data(self, door: Door, session: Session, message: Message) -> None:
-        reject = door.market.request(message, self.orders.names)
-        if reject is not None:
-            session.send(*reject, keep=True)
 
     # --- the log, time and output -----------------------------------------------------------------
 

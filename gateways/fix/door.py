@@ -1,0 +1,60 @@
+"""Connections and sessions, each knowing the other: a connection is of one session or of none yet."""
+
+from collections import deque
+
+from gateways import events as e
+from gateways.fix.codec import Framer, Message
+from gateways.fix.market import Market
+from gateways.fix.session import Session
+from gateways.fix.settings import Counterparty
+from gateways.fix.store import NOWHERE, Place, Store
+
+
+class Connection:
+    """One connection: what of its bytes waits, and whose it is."""
+
+    __slots__ = ("door", "framer", "is_clogged", "number", "session", "since_ms", "waiting")
+
+    def __init__(self, number: int, now_ms: int) -> None:
+        self.number = number
+        self.since_ms = now_ms
+        self.is_clogged = False
+        """The other side does not take what it is sent; it is heard no further until it does."""
+        self.framer = Framer()
+        self.waiting: deque[Message] = deque()
+        self.session: Session | None = None
+        self.door: Door | None = None
+
+
+class Door:
+    """One FIX session, whether or not it is connected."""
+
+    def __init__(self, party: Counterparty, store: Store) -> None:
+        self.party = party
+        self.store = store
+        self.market = Market()
+        self.link = b"fix:" + party.comp_id.encode()
+        self.session: Session | None = None
+        self.client_id = 0
+        """0: not logged on at the order session."""
+        self.has_doubts = False
+        """Commands of the client are in the log that the store does not know: repeats are not entered."""
+        self.asked = 0
+        """Logons to the order session without an answer: what comes before the last answer comes again behind it."""
+        self.fetched = NOWHERE
+        """The place from which old reports were asked for."""
+        self.is_leaving = False
+        """The connection is gone, and the client not logged off yet."""
+        self.cancel_number = 0
+        """Of the command that cancels all its orders then."""
+        self._seen = NOWHERE
+
+    def place_of(self, event: e.Event) -> Place:
+        """Where an event is: they come in order."""
+        nth = self._seen.nth + 1 if event.sequence == self._seen.sequence else 0
+        self._seen = Place(event.sequence, nth)
+        return self._seen
+
+    def start_over(self) -> None:
+        """Events come from an earlier place on now."""
+        self._seen = NOWHERE
