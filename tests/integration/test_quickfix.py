@@ -1,6 +1,7 @@
 """QuickFIX trades on a venue of real processes: what it sends is taken, what it hears is right and comes once."""
 
 import random
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -124,6 +125,21 @@ def test_the_book_and_the_tape_are_followed(venue: Venue):
     seen = [value for one in told for tag, value in one.pairs if tag in (279, 269, 270, 271)]
     assert seen[:4] == ["1", "0", "100.00", "1.50000000"]
     assert bob.errors == []
+
+
+def test_strangers_disturb_nobody(venue: Venue):
+    """Connections that say nothing, rubbish, or the head of a message that never ends: more than are let stay."""
+    ann = venue.client("ANN")
+    with ExitStack() as strangers:
+        for nth in range(600):
+            stranger = strangers.enter_context(socket.create_connection(("127.0.0.1", venue.port)))
+            stranger.send((b"", b"GET / HTTP/1.1\r\n\r\n", b"8=FIX.4.4\x019=60000\x01")[nth % 3] or b"8")
+            if nth % 20 == 0:
+                ann.order(f"a{nth}", "1", SYMBOL, "1", "1.00")
+        for nth in range(0, 600, 20):
+            report(ann, f"a{nth}", "0")
+    assert ann.is_logged_on
+    assert ann.errors == []
 
 
 @pytest.mark.timeout(300)
