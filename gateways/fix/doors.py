@@ -312,7 +312,10 @@ class FixGateway:
         elif isinstance(message, p.LoggedOff) and door.is_leaving:
             door.asked = door.cancel_number = 0  # it was not taken: log on once more, for that alone
             self._ask(door, p.LATEST)
+        elif isinstance(message, p.LoggedOff) and door.session is None:
+            self._forget(door)  # whose connection is gone as well
         elif isinstance(message, _REFUSALS) and door.session is not None:
+            door.asked = 0  # no answer comes any more
             door.session.log_out(getattr(message, "text", "") or f"the venue says {type(message).__name__}")
 
     def _logged_on(self, door: Door, told: p.LoggedOn) -> None:

@@ -10,6 +10,7 @@ from gateways.fix.codec import MESSAGE_BYTES_MAX, Framer, encode
 from gateways.fix.settings import Counterparty as Party
 from gateways.fix.settings import Settings
 from gateways.fix.store import Place, Store
+from gateways.order import session as order_session
 from tests.gateways.fix.test_fix_exactly_once import commands
 from tests.models.fix_stage import Counterparty, Stage
 
@@ -161,6 +162,26 @@ def test_after_the_loss_of_its_last_rows_no_repeat_is_entered(stage: Stage):
     ann.order("o4", price=50)
     stage.settle()
     assert live(stage) == ["o1", "o2", "o3", "o4"]
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_who_was_not_let_in_may_try_again(stage: Stage, monkeypatch: pytest.MonkeyPatch, stays: bool):
+    """The order session refuses its client for now: it is told so, where it still listens, and nothing is locked."""
+    with monkeypatch.context() as patched:
+        patched.setattr(order_session, "REGISTRATIONS_MAX", 0)
+        ann = Counterparty(stage, "ANN")
+        ann.log_on(is_patient=False)
+        stage.gateway._advance()
+        if not stays:
+            ann.hang_up()
+        stage.settle()
+        stage.pass_time(1000)
+    assert [one.get(58) for one in ann.heard] == ["too many registrations are in progress: try again"] * stays
+    assert stage.gateway._doors == {}
+    other = Counterparty(stage, "ANN")
+    other.next_in = ann.next_in
+    other.log_on()
+    assert other.is_logged_on
 
 
 def test_a_process_that_stood_still_cancels_and_lets_in_again(tmp_path: Path):
