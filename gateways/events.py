@@ -241,6 +241,16 @@ def concerns(event: Event | Trade) -> tuple[int, ...]:
     return event.client_id, getattr(event, "account_id", 0)
 
 
+def side_word(side: int) -> str:
+    """How users write a side; "" for 0."""
+    return _SIDES.get(side, "")
+
+
+def reason_word(reason: int) -> str:
+    """How users write a reason; "" for 0."""
+    return _reason(reason) or ""
+
+
 def line(event: Event | Trade, names: Directory) -> bytes:
     """The event as one JSON line, newline included."""
     return _JSON.encode(fields(event, names)) + b"\n"

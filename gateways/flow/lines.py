@@ -17,8 +17,6 @@ the speed of C; only a line that it refuses is read again, field by field, to ac
 """
 
 import json
-import re
-from datetime import UTC, datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +25,7 @@ from msgspec import Meta
 
 from engines.messages import CLIENT_ORDER_ID_CHARS_MAX, INT_MAX
 from gateways.names import DECIMAL_CHARS_MAX, NAME_CHARS_MAX
+from gateways.times import rfc3339_ns
 from sequencer.errors import IslandError
 
 SHOWN_CHARS_MAX: Final = 60
@@ -34,8 +33,6 @@ _INEXACT: Final = "a JSON number with a fraction or an exponent is not exact: wr
 _UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _DIGITS: Final = rf"(?=.{{1,{DECIMAL_CHARS_MAX}}}\Z)[0-9]+(\.[0-9]+)?\Z"
 _NONZERO: Final = r"(?=[0.]*[1-9])"
-_DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _text(chars_max: int, what: str) -> Meta:
@@ -264,26 +261,13 @@ def _check(number: int, name: str, rule: Any, value: Any) -> Any:
     if plain in DECIMALS and type(value) is int:
         value = str(value)
     elif plain is Time and type(value) is str:
-        value = _time_ns(value)
+        value = rfc3339_ns(value)
     elif type(value) is _Fraction:
         raise LineError(number, f"{name}: expected {_description(rule)}, got {_clip(value)} ({_INEXACT})")
     try:
         return msgspec.convert(value, rule)
     except msgspec.ValidationError:
         raise LineError(number, f"{name}: expected {_description(rule)}, got {_shown(given)}") from None
-
-
-def _time_ns(text: str) -> int | None:
-    """An RFC 3339 date as ns since the epoch, None where it is not one."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return None
-    day, clock, fraction, zone = match.groups()
-    try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
-    except ValueError:
-        return None
-    return (moment - _EPOCH) // timedelta(seconds=1) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
 
 
 def _rules(line: type[Line]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ import msgspec
 from engines import messages as m
 from gateways import events as e
 from gateways.names import Directory, is_client_name
+from gateways.news import News, What
 from gateways.order import checks
 from gateways.order.links import Client, Link
 from gateways.order.protocol import (
@@ -92,6 +93,8 @@ class Duties:
     """(connection, frame)"""
     rebuild_from: int
     """Index of the next old entry that `rebuild` wants, or 0."""
+    news: list[News]
+    """For the log."""
 
 
 class Session:
@@ -107,6 +110,8 @@ class Session:
         """Set by the shell when its session is open: from then on `tick` submits Ticks."""
         self.local: set[bytes] = set()
         """Connections inside this process: they are never silent."""
+        self.copied: list[e.Event | e.Trade] | None = None
+        """All that happens, whoever it is for, where somebody collects it here."""
         self._orders = Orders()
         self._clients: dict[int, Client] = {}
         self._links: dict[bytes, Link] = {}
@@ -114,6 +119,7 @@ class Session:
         self._taken: list[m.Message] = []
         self._fresh: list[Client] = []
         self._speaking: list[Link] = []
+        self._news: list[News] = []
         self._repeats: defaultdict[Client, set[int]] = defaultdict(set)
         self._rebuild: Rebuild | None = None
         self._wants: list[Want] = []
@@ -142,6 +148,17 @@ class Session:
         """A client's order of this id, if it can still trade."""
         return self._orders.find(client_id, client_order_id)
 
+    def live_order_at(self, client_id: int, order_id: int) -> LiveOrder | None:
+        """A client's order of this order id, if it can still trade."""
+        return self._orders.live_of[client_id].get(order_id) if client_id in self._orders.live_of else None
+
+    def recent_reports(self, client_id: int, after: int) -> list[e.Event] | None:
+        """A client's reports behind a place of the log, as far as they were sent; None where some are not held."""
+        client = self._client(client_id)
+        if after < client.recent.forgotten:
+            return None
+        return [report for chunk in client.recent.after(after) for report in chunk.reports()]
+
     def is_pending(self, client_id: int, client_order_id: str) -> bool:
         """Whether an order of this id is in the log, and has no answer yet."""
         return any(
@@ -163,6 +180,7 @@ class Session:
             messages = FROM_CLIENT.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._say(link, Reject(0, 0, f"a frame is an array of session messages and commands: {error}"))
+            self._news.append(News(What.MALFORMED))
             return
         handlers = self._handlers
         strangers = set()
@@ -212,6 +230,7 @@ class Session:
         problem = self._logon_problem(logon)
         if problem:
             self._say(link, LoggedOff(0, logon.client, LogoffReason.REFUSED, problem))
+            self._news.append(News(What.REFUSED, logon.client, problem))
             return
         self._links[link.connection] = link
         if logon.client in self.names.client_ids:
@@ -241,6 +260,7 @@ class Session:
         if client.link is not None and client.link is not link:
             self._say_off(client.link, client.client_id, LogoffReason.TAKEN_OVER)
             client.link.drop(client)
+            self._news.append(News(What.LOGGED_OFF, logon.client, _OFF_TEXTS[LogoffReason.TAKEN_OVER]))
         self._seal(client)
         client.is_operator = is_operator(logon.client)
         client.cancels = logon.cancel_on_disconnect
@@ -248,6 +268,7 @@ class Session:
         link.clients[client.client_id] = client
         client.link = link
         self._say(link, self._logged_on(client, logon.client))
+        self._news.append(News(What.LOGGED_ON, logon.client))
         if logon.last_seen != LATEST:
             self._resume(client, link, logon.last_seen)
 
@@ -262,7 +283,7 @@ class Session:
     def _logoff(self, link: Link, logoff: Logoff) -> None:
         client = link.clients.get(logoff.client_id)
         if client is not None:
-            self._leave(link, client)
+            self._leave(link, client, What.LOGGED_OFF, _OFF_TEXTS[LogoffReason.REQUESTED])
         reason = LogoffReason.REQUESTED if client is not None else LogoffReason.NOT_LOGGED_ON
         self._say_off(link, logoff.client_id, reason)
 
@@ -288,30 +309,42 @@ class Session:
     def _foreign(self, link: Link, message: m.Message) -> None:
         self._say(link, Reject(0, 0, f"{type(message).__name__} is not a command that a client can send"))
 
-    def lost(self, connection: bytes) -> None:
+    def lost(self, connection: bytes, why: str = "its connection is gone", *, is_slow: bool = False) -> None:
         """Forget a connection that cannot be reached or does not keep up; its clients can log on again."""
         link = self._links.pop(connection, None)
         if link is not None:
             for client in tuple(link.clients.values()):
-                self._leave(link, client)
+                self._leave(link, client, What.SLOW if is_slow else What.LOGGED_OFF, why)
 
-    def _leave(self, link: Link, client: Client) -> None:
+    def _leave(self, link: Link, client: Client, what: What, why: str) -> None:
         """Log a client off; the gateway itself cancels its orders, where it wants that: no number of its is used."""
+        self._news.append(News(what, self.names.client_name(client.client_id), why))
         link.drop(client)
         if client.cancels:
-            self._taken.append(m.CancelAll(0, 0, client.client_id, 0))
+            self.cancel_all(client.client_id)
+
+    def cancel_all(self, client_id: int) -> None:
+        """Cancel all orders of a client, whoever is logged on: the gateway itself asks for it."""
+        self._taken.append(m.CancelAll(0, 0, client_id, 0))
 
     # --- from the log -------------------------------------------------------------------------
 
     def stream(self, entries: Iterable[Entry]) -> None:
         """Take entries of the live stream, in order, each once."""
         for entry in entries:
-            for first_sequence, channel, messages in runs(entry):
-                self.names.apply(channel, messages)
-                if channel == m.COMMANDS:
-                    self._note(messages)
-                self._route(self._orders.apply(first_sequence, entry.time_ns, channel, messages))
-            self.position = entry.next_sequence - 1
+            self.take(entry, runs(entry))
+
+    def take(self, entry: Entry, readable: Iterable[tuple[int, int, list[m.Message]]]) -> None:
+        """The same, of one entry whose runs were read already."""
+        for first_sequence, channel, messages in readable:
+            self.names.apply(channel, messages)
+            if channel == m.COMMANDS:
+                self._note(messages)
+            happened = self._orders.apply(first_sequence, entry.time_ns, channel, messages)
+            if self.copied is not None:
+                self.copied += happened
+            self._route(happened)
+        self.position = entry.next_sequence - 1
 
     def _note(self, commands: Iterable[Any]) -> None:
         """Learn the numbers that are in the log, also those that another process took."""
@@ -449,7 +482,7 @@ class Session:
     def _watch(self, link: Link) -> None:
         if self._now_ms - link.heard_ms >= self.limits.silence_ms and link.connection not in self.local:
             self._say_off(link, 0, LogoffReason.SILENT)
-            self.lost(link.connection)
+            self.lost(link.connection, "nothing was heard from its connection")
         elif self._now_ms - link.sent_ms >= HEARTBEAT_MS:
             self._say(link, Heartbeat())
 
@@ -461,7 +494,8 @@ class Session:
         if self._rebuild is None and self._wants:
             self._rebuild, self._wants = Rebuild(self._wants), []
         rebuild_from = self._rebuild.next_index if self._rebuild else 0
-        return Duties(self._cut_batches(), self._cut_frames(), rebuild_from)
+        news, self._news = self._news, []
+        return Duties(self._cut_batches(), self._cut_frames(), rebuild_from, news)
 
     def _cut_batches(self) -> list[tuple[int, bytes]]:
         taken, self._taken = self._taken, []

@@ -29,6 +29,10 @@ from gateways.web.channels import (
     TradeChannel,
 )
 from gateways.web.ladder import Ladder
+from gateways.web.private import CHANNELS as PRIVATE_CHANNELS
+from gateways.web.private import Private
+from gateways.web.refusals import RefusedError
+from gateways.web.requests import METHODS
 
 SUBSCRIPTIONS_MAX: Final = 200
 """Of one connection."""
@@ -58,21 +62,23 @@ class Request(msgspec.Struct):
     """What a connection says."""
 
     method: str
-    params: Params | None = None
+    params: msgspec.Raw = msgspec.Raw(b"")
     req_id: int | None = None
 
 
+class _Channel(msgspec.Struct):
+    channel: str = ""
+
+
 _REQUESTS: Final = msgspec.json.Decoder(Request)
-
-
-class _RefusedError(Exception):
-    """A request that cannot be obeyed, and why."""
+_METHODS: Final = ("ping", "subscribe", "unsubscribe", *METHODS)
 
 
 class Hub:
-    """All connections; `books` is the read model that they are told of."""
+    """All connections; `books` is the read model that they are told of, `private` what needs a key."""
 
-    def __init__(self, books: Books, version: str) -> None:
+    def __init__(self, books: Books, version: str, private: Private | None = None) -> None:
+        self._private = private
         self._books = books
         self._version = version
         self._channels: dict[Key, Channel] = {}
@@ -100,63 +106,87 @@ class Hub:
         """A connection is gone."""
         for key in self._of.pop(number, ()):
             self._leave(number, key)
+        if self._private is not None:
+            self._private.lost(number)
 
     def receive(self, number: int, text: str | bytes) -> list[bytes]:
-        """Take what a connection says; the replies. Whatever is in it, nothing is raised."""
+        """Take what a connection says; what is replied at once. Whatever is in it, nothing is raised."""
         request: Request | None = None
         try:
             request = self._read(text)
             return self._obey(number, request)
-        except _RefusedError as why:
+        except RefusedError as why:
             method, req_id = (request.method, request.req_id) if request is not None else ("", None)
-            return [_reply(method, req_id, {"success": False, "error": str(why)})]
+            return [reply(method, req_id, {"success": False, "error": str(why)})]
 
     @staticmethod
     def _read(text: str | bytes) -> Request:
         if len(text) > REQUEST_BYTES_MAX:
-            raise _RefusedError(f"expected a request of at most {REQUEST_BYTES_MAX} bytes, got {len(text)}")
+            raise RefusedError(f"expected a request of at most {REQUEST_BYTES_MAX} bytes, got {len(text)}")
         try:
             return _REQUESTS.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             example = '{"method": "subscribe", "params": {"channel": "book", "symbol": ["BTC-USD"]}}'
-            raise _RefusedError(f"expected a JSON object such as {example}: {error}") from None
+            raise RefusedError(f"expected a JSON object such as {example}: {error}") from None
 
     def _obey(self, number: int, request: Request) -> list[bytes]:
         if request.method == "ping":
-            return [_reply("pong", request.req_id, {})]
-        if request.method not in ("subscribe", "unsubscribe"):
-            raise _RefusedError(f"method: expected ping, subscribe or unsubscribe, got {request.method[:80]!r}")
-        if request.params is None:
-            raise _RefusedError("params: expected an object with a channel, got nothing")
-        keys = self._keys(request.params)
+            return [reply("pong", request.req_id, {})]
+        if request.method not in _METHODS:
+            raise RefusedError(f"method: expected {', '.join(_METHODS)}, got {request.method[:80]!r}")
+        if not request.params:
+            raise RefusedError("params: expected an object, got nothing")
+        if request.method in METHODS:
+            self._keyed.act(number, request.method, request.req_id, request.params)
+            return []
+        if _channel_of(request.params) in PRIVATE_CHANNELS:
+            if request.method == "subscribe":
+                return list(self._keyed.subscribe(number, request.req_id, request.params))
+            return [self._keyed.unsubscribe(number, request.req_id, request.params)]
+        return self._public(number, request)
+
+    @property
+    def _keyed(self) -> Private:
+        if self._private is None:
+            raise RefusedError("this gateway serves public data only", 404)
+        return self._private
+
+    def _public(self, number: int, request: Request) -> list[bytes]:
+        try:
+            params = msgspec.json.decode(request.params, type=Params)
+        except msgspec.DecodeError as error:
+            raise RefusedError(f"params: {error}") from None
+        keys = self._keys(params)
         act = self._subscribe if request.method == "subscribe" else self._unsubscribe
         replies = []
         for key in keys:
             result: dict[str, Any] = {"channel": key[0]} | ({"symbol": key[1]} if key[1] else {})
             result |= {_DETAILS[key[0]]: key[2]} if key[0] in _DETAILS else {}
-            error, told = act(number, key, snapshot=request.params.snapshot)
-            outcome = {"success": False, "error": error} if error else {"success": True, "result": result}
-            replies += [_reply(request.method, request.req_id, outcome), *told]
+            problem, told = act(number, key, snapshot=params.snapshot)
+            outcome = {"success": False, "error": problem} if problem else {"success": True, "result": result}
+            replies += [reply(request.method, request.req_id, outcome), *told]
         return replies
 
     def _keys(self, params: Params) -> list[Key]:
         if params.channel not in CHANNELS:
-            raise _RefusedError(f"channel: expected {', '.join(CHANNELS)}, got {params.channel[:80]!r}")
+            raise RefusedError(
+                f"channel: expected {', '.join((*CHANNELS, *PRIVATE_CHANNELS))}, got {params.channel[:80]!r}"
+            )
         if params.channel == "instrument":
             return [INSTRUMENTS]
         if not 0 < len(params.symbol) <= SYMBOLS_MAX:
-            raise _RefusedError(f"symbol: expected 1 to {SYMBOLS_MAX} symbols, got {len(params.symbol)}")
+            raise RefusedError(f"symbol: expected 1 to {SYMBOLS_MAX} symbols, got {len(params.symbol)}")
         if params.channel == "book" and params.depth not in DEPTHS:
-            raise _RefusedError(f"depth: expected {', '.join(map(str, DEPTHS))}, got {params.depth}")
+            raise RefusedError(f"depth: expected {', '.join(map(str, DEPTHS))}, got {params.depth}")
         if params.channel == "candles" and params.interval not in INTERVALS:
-            raise _RefusedError(f"interval: expected {', '.join(map(str, INTERVALS))}, got {params.interval}")
+            raise RefusedError(f"interval: expected {', '.join(map(str, INTERVALS))}, got {params.interval}")
         detail = getattr(params, _DETAILS[params.channel]) if params.channel in _DETAILS else 0
         try:
             return [
                 (params.channel, self._books.directory.instrument(symbol).symbol, detail) for symbol in params.symbol
             ]
         except UnknownNameError as error:
-            raise _RefusedError(f"symbol: {error}") from None
+            raise RefusedError(f"symbol: {error}") from None
 
     def _subscribe(self, number: int, key: Key, *, snapshot: bool) -> tuple[str, list[bytes]]:
         mine = self._of[number]
@@ -241,6 +271,13 @@ class Hub:
         return _json({"channel": "instrument", "type": kind, "data": {"pairs": pairs}})
 
 
+def _channel_of(params: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(params, type=_Channel).channel
+    except msgspec.DecodeError:
+        return ""
+
+
 def instrument_row(instrument: Instrument, *, halted: bool) -> dict[str, Any]:
     """An instrument as it is told."""
     return {
@@ -260,7 +297,8 @@ def _bound(instrument: Instrument, ticks: int) -> msgspec.Raw | None:
     return msgspec.Raw(instrument.price_text(ticks).encode()) if ticks else None
 
 
-def _reply(method: str, req_id: int | None, outcome: dict[str, Any]) -> bytes:
+def reply(method: str, req_id: int | None, outcome: dict[str, Any]) -> bytes:
+    """What is said to a request."""
     return _json({"method": method} | outcome | ({} if req_id is None else {"req_id": req_id}))
 
 

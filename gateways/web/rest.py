@@ -1,6 +1,6 @@
 """What is asked once: instruments, a book, the latest trades. Pure: a path and its query give a status and JSON.
 
-Errors are JSON as well: {"error": what was expected, what came}.
+What is wrong with a question raises RefusedError, which is answered in JSON as well: {"error": what was expected}.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,8 @@ from gateways.times import iso_text
 from gateways.web.candles import INTERVALS, KEPT_MINUTES
 from gateways.web.channels import candle_text
 from gateways.web.hub import Hub, instrument_row
+from gateways.web.keys import TOKEN_S, Key
+from gateways.web.refusals import RefusedError
 
 DEPTH: Final = 100
 DEPTH_MAX: Final = 5000
@@ -23,14 +25,6 @@ SIDES: Final = {1: "buy", 2: "sell"}
 
 Answer = tuple[int, bytes]
 """Status and body."""
-
-
-class _RefusedError(Exception):
-    """A request that cannot be answered: status and why."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 def instruments(books: Books) -> Answer:
@@ -42,11 +36,8 @@ def instruments(books: Books) -> Answer:
 
 def book(books: Books, symbol: str, query: Mapping[str, str]) -> Answer:
     """The best `depth` levels of each side; `sequence` is the place in the log up to which it holds."""
-    try:
-        instrument = _instrument(books, symbol)
-        depth = _number(query, "depth", DEPTH, DEPTH_MAX)
-    except _RefusedError as refused:
-        return _error(refused)
+    instrument = _instrument(books, symbol)
+    depth = number_in(query, "depth", DEPTH, DEPTH_MAX)
     told = books.books[instrument.instrument_id].level_snapshot(0, depth)
     sides = [
         [{"price": _raw(instrument.price_text(one.price)), "qty": _raw(instrument.quantity_text(one.quantity)),
@@ -59,12 +50,9 @@ def book(books: Books, symbol: str, query: Mapping[str, str]) -> Answer:
 
 def trades(books: Books, symbol: str, query: Mapping[str, str]) -> Answer:
     """The latest trades, at most `count`, oldest first; `since` leaves out those up to a `trade_id`."""
-    try:
-        instrument = _instrument(books, symbol)
-        count = _number(query, "count", TRADES_KEPT, TRADES_KEPT)
-        since = _number(query, "since", 0, (1 << 63) - 1)
-    except _RefusedError as refused:
-        return _error(refused)
+    instrument = _instrument(books, symbol)
+    count = number_in(query, "count", TRADES_KEPT, TRADES_KEPT)
+    since = number_in(query, "since", 0, (1 << 63) - 1)
     told = books.books[instrument.instrument_id].trades_snapshot(0, TRADES_KEPT).trades
     rows = [
         {"trade_id": one.sequence, "side": SIDES[one.aggressor_side], "price": _raw(instrument.price_text(one.price)),
@@ -76,30 +64,52 @@ def trades(books: Books, symbol: str, query: Mapping[str, str]) -> Answer:
 
 def candles(books: Books, hub: Hub, symbol: str, query: Mapping[str, str]) -> Answer:
     """The latest `count` candles of `interval` minutes, the oldest first."""
-    try:
-        instrument = _instrument(books, symbol)
-        interval = _number(query, "interval", INTERVALS[0], INTERVALS[-1])
-        count = _number(query, "count", CANDLES, KEPT_MINUTES)
-    except _RefusedError as refused:
-        return _error(refused)
+    instrument = _instrument(books, symbol)
+    interval = number_in(query, "interval", INTERVALS[0], INTERVALS[-1])
+    count = number_in(query, "count", CANDLES, KEPT_MINUTES)
     if interval not in INTERVALS:
-        return _error(_RefusedError(400, f"interval: expected {', '.join(map(str, INTERVALS))}, got {interval}"))
+        raise RefusedError(f"interval: expected {', '.join(map(str, INTERVALS))}, got {interval}")
     found = hub.candles(instrument.instrument_id).latest(interval, count)
     rows = [msgspec.Raw(candle_text(instrument, one, interval).encode()) for one in found]
     return 200, msgspec.json.encode({"symbol": symbol, "interval": interval, "candles": rows})
+
+
+def token(text: str, key: Key) -> Answer:
+    """What a WebSocket is to show, and what may be done with it."""
+    return 200, msgspec.json.encode({"token": text, "expires": TOKEN_S, "client": key.client, "may": key.may})
+
+
+def fields_of(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON object; numbers stay as they are written. Raises RefusedError."""
+    try:
+        return dict(msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RefusedError(f"expected a JSON object: {error}") from None
+
+
+def options_of(query: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """These fields of a query, and no others. Raises RefusedError."""
+    unknown = sorted(set(query) - set(names))
+    if unknown:
+        raise RefusedError(f"{unknown[0][:40]}: expected {', '.join(names)}")
+    found: dict[str, Any] = {name: query[name] for name in names if name in query}
+    if "number" in found:
+        found["number"] = number_in(query, "number", 0, (1 << 63) - 1)
+    return found
 
 
 def _instrument(books: Books, symbol: str) -> Instrument:
     try:
         return books.directory.instrument(symbol)
     except UnknownNameError as error:
-        raise _RefusedError(404, f"symbol: {error}") from None
+        raise RefusedError(f"symbol: {error}", 404) from None
 
 
-def _number(query: Mapping[str, str], name: str, default: int, highest: int) -> int:
+def number_in(query: Mapping[str, str], name: str, default: int, highest: int) -> int:
+    """A number in a query. Raises RefusedError."""
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= highest):
-        raise _RefusedError(400, f"{name}: expected a number from 0 to {highest}, got {text[:40]!r}")
+        raise RefusedError(f"{name}: expected a number from 0 to {highest}, got {text[:40]!r}")
     return int(text)
 
 
@@ -107,6 +117,7 @@ def _raw(number: str) -> msgspec.Raw:
     return msgspec.Raw(number.encode())
 
 
-def _error(refused: _RefusedError) -> Answer:
+def refusal(refused: RefusedError) -> Answer:
+    """Why a request was not obeyed."""
     body: dict[str, Any] = {"error": str(refused)}
     return refused.status, msgspec.json.encode(body)

@@ -1,28 +1,34 @@
-"""The web gateway as a process: aiohttp for connections, a Subscriber for the log, the books in between.
+"""The web gateway as a process: aiohttp for connections, the log's sockets beside them.
 
-    log --Subscriber--> Books --updates--> Hub --text--> a queue for each WebSocket --> readers
-                          +----------------------------> REST
+    readers, traders <--HTTP, WebSocket--> | WebGateway | <--Subscriber-- log
+                                           |            | ---Submitter--> log
+                                           |            | <--OldEntries-- log, while somebody needs them
 
 Rules
-- It listens once it has caught up with the log, so every snapshot is a recent one.
+- It listens only when its session in the log is open, and it has caught up: so every snapshot is a recent one, and all
+  that an earlier process of its name got in is seen.
 - Text is made once for all that get it. A reader that lets more than UNSENT_BYTES_MAX wait is cut off, with the reason;
   no other reader waits for it.
+- The file of keys is looked at every second: a key that is gone from it is refused from then on.
 """
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 import zmq
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from engines.messages import COMMANDS, RESULTS, InstrumentHalted, InstrumentResumed, InstrumentSet
-from gateways.marketdata.books import Books
-from gateways.orders import runs
+from engines.messages import COMMANDS
+from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
-from gateways.web import rest
-from gateways.web.hub import REQUEST_BYTES_MAX, Hub
-from sequencer.client import Reporter, StopSignal, Subscriber, hold_memory, stop_signal
+from gateways.web.gateway import WebGateway
+from gateways.web.hub import REQUEST_BYTES_MAX
+from gateways.web.keys import FILE_NAME, Keys
+from gateways.web.routes import Routes
+from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
@@ -32,7 +38,6 @@ UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
 HEARTBEAT_S: Final = 1.0
 PING_S: Final = 20.0
-_NEWS: Final = (InstrumentSet, InstrumentHalted, InstrumentResumed)
 
 
 class _Reader:
@@ -44,6 +49,12 @@ class _Reader:
         self._unsent: deque[bytes] = deque()
         self._size = 0
         self._news = asyncio.Event()
+        self._end: tuple[int, str] | None = None
+
+    def close(self, code: int, why: str) -> None:
+        """Say no more, and hang up."""
+        self._end = (code, why)
+        self._news.set()
 
     def say(self, text: bytes) -> None:
         """Queue a message."""
@@ -59,43 +70,47 @@ class _Reader:
         while True:
             await self._news.wait()
             self._news.clear()
-            while self._unsent and not self.is_slow:
+            while self._unsent and not self.is_slow and self._end is None:
                 text = self._unsent.popleft()
                 self._size -= len(text)
                 await self.socket.send_str(text.decode())
             if self.is_slow:
                 why = f"this reader is slow: more than {UNSENT_BYTES_MAX >> 20} MiB wait for it"
-                await self.socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=why.encode())
+                self._end = (WSCloseCode.TRY_AGAIN_LATER, why)
+            if self._end is not None:
+                code, why = self._end
+                await self.socket.close(code=code, message=why.encode())
                 return
 
 
 class WebServer:
-    """Moves text and entries between sockets and the hub."""
+    """Moves text, batches and entries between sockets and a WebGateway; decides nothing."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        self.books = Books()
-        self.hub = Hub(self.books, VERSION)
+        self.gateway = WebGateway(Keys.load(config.data_dir), config.data_dir / name, time.time_ns, VERSION)
+        self._config = config
         self._endpoint = config.endpoint("web")
         self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
+        self._submitter = Submitter(
+            config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
+        )
         self._reporter = Reporter(config.ingress, name, "web", context=context, monitor=config.monitoring.get(name, ""))
-        self._turns = Turns(self._subscriber.sockets(), self._turn)
+        self._turns = Turns((*self._subscriber.sockets(), *self._submitter.sockets()), self._turn)
+        self._routes = Routes(self.gateway, self._turns.wake)
+        self._reports, self._past, self._accounts = (
+            OldEntries(lambda index: Replay(config.sources, index, context=context)) for _ in range(3)
+        )
         self._readers: dict[int, _Reader] = {}
         self._count = 0
-        self._position = 0
-        self._is_live = False
         self._failure: IslandError | None = None
         self._beat_s = 0.0
+        self._keys_ns = _changed_ns(config)
 
     async def run(self, stop: StopSignal) -> None:
         """Serve until `stop`. Raises IslandError where it cannot go on."""
+        self._submitter.open()
         app = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        app.add_routes([
-            web.get("/v2", self._serve_socket),
-            web.get("/v1/instruments", self._serve_instruments),
-            web.get("/v1/book/{symbol}", self._serve_book),
-            web.get("/v1/trades/{symbol}", self._serve_trades),
-            web.get("/v1/candles/{symbol}", self._serve_candles),
-        ])  # fmt: skip
+        app.add_routes([web.get("/v2", self._serve_socket), *self._routes.table()])
         runner = web.AppRunner(app, access_log=None)
         listening = asyncio.create_task(self._listen(runner))
         try:
@@ -105,11 +120,13 @@ class WebServer:
             for reader in tuple(self._readers.values()):
                 await reader.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
             await runner.cleanup()
+            for old in (self._reports, self._past, self._accounts):
+                old.close()
             self._reporter.close()
 
     async def _listen(self, runner: web.AppRunner) -> None:
         """Once everything of the log is seen. What keeps it from that ends the process."""
-        while not self._is_live:
+        while not self.gateway.is_live:
             await asyncio.sleep(TURN_S)
         host, _, port = self._endpoint.removeprefix("tcp://").rpartition(":")
         await runner.setup()
@@ -118,8 +135,6 @@ class WebServer:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
             self._failure = IslandError(f"cannot listen on {self._endpoint} (endpoints.web): {why}")
-
-    # --- requests ---------------------------------------------------------------------------------
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         if len(self._readers) >= CONNECTIONS_MAX:
@@ -131,78 +146,103 @@ class WebServer:
         self._readers[number] = reader
         sending = asyncio.create_task(reader.send())
         try:
-            self._reply(reader, self.hub.connect(number))
+            self.gateway.connect(number)
+            self._turns.wake()
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._reply(reader, self.hub.receive(number, message.data))
+                    self.gateway.receive(number, message.data)
+                    self._turns.wake()
                 elif message.type is WSMsgType.BINARY:
                     await socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"expected text")
         finally:
             sending.cancel()
-            self.hub.lost(number)
+            self.gateway.lost(number)
             del self._readers[number]
         return socket
-
-    @staticmethod
-    def _reply(reader: _Reader, replies: list[bytes]) -> None:
-        for text in replies:
-            reader.say(text)
-
-    async def _serve_instruments(self, _request: web.Request) -> web.Response:
-        return _response(rest.instruments(self.books))
-
-    async def _serve_book(self, request: web.Request) -> web.Response:
-        return _response(rest.book(self.books, request.match_info["symbol"], request.query))
-
-    async def _serve_trades(self, request: web.Request) -> web.Response:
-        return _response(rest.trades(self.books, request.match_info["symbol"], request.query))
-
-    async def _serve_candles(self, request: web.Request) -> web.Response:
-        return _response(rest.candles(self.books, self.hub, request.match_info["symbol"], request.query))
 
     # --- turns ------------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
         if self._failure is not None:
             raise self._failure
-        for entry in self._subscriber.receive():
-            self._take(entry)
-        self._is_live = self._is_live or self._subscriber.caught_up
+        gateway = self.gateway
+        gateway.tick(time.monotonic_ns() // 1_000_000)
+        self._submitter.receive()
+        self._take(self._subscriber.receive())
+        gateway.old_reports(self._reports.step())
+        gateway.old_past(self._past.step())
+        gateway.old_accounts(self._accounts.step())
+        self._tend()
+        self._perform()
+        return self._subscriber.pending or any(one.is_open for one in (self._reports, self._past, self._accounts))
+
+    def _take(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            for batch in entry.batches():
+                self._submitter.observe(batch)
+            self.gateway.stream([entry])
+        if not self.gateway.is_live and self._submitter.is_open and self._subscriber.caught_up:
+            self.gateway.go_live()
+
+    def _tend(self) -> None:
+        """What is to be done now and then."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._beat_s >= HEARTBEAT_S:
             self._beat_s = now_s
-            self._tell(*self.hub.heartbeat())
-        self._reporter.tend("live" if self._is_live else "catching-up", self._report)
-        return self._subscriber.pending
+            self.gateway.heartbeat()
+            changed_ns = _changed_ns(self._config)
+            if changed_ns != self._keys_ns:
+                self._use_keys(changed_ns)
+        self._reporter.tend("live" if self.gateway.is_live else "catching-up", self._report)
 
-    def _take(self, entry: Entry) -> None:
-        for first_sequence, channel, messages in runs(entry):
-            if channel not in (COMMANDS, RESULTS):
-                continue
-            for numbers, text in self.hub.publish(self.books.apply(first_sequence, entry.time_ns, channel, messages)):
-                self._tell(numbers, text)
-            news = {one.instrument_id for one in messages if isinstance(one, _NEWS)} if channel == RESULTS else ()
-            if news:
-                instruments = self.books.directory.instruments
-                for numbers, text in self.hub.announce([instruments[one] for one in sorted(news)]):
-                    self._tell(numbers, text)
-        self._position = entry.next_sequence - 1
+    def _use_keys(self, changed_ns: int) -> None:
+        try:
+            self.gateway.use(Keys.load(self._config.data_dir))
+        except ConfigError:
+            self.gateway.use(Keys())  # nobody is let in by a file that cannot be read
+        self._keys_ns = changed_ns
 
-    def _tell(self, numbers: list[int], text: bytes) -> None:
-        for number in numbers:
-            self._readers[number].say(text)
+    def _perform(self) -> None:
+        duties = self.gateway.duties()
+        for count, payload in duties.batches:
+            self._submitter.submit(COMMANDS, payload, count)
+        self._submitter.flush()
+        for numbers, text in duties.told:
+            for number in numbers:
+                reader = self._readers.get(number)
+                if reader is not None:
+                    reader.say(text)
+        for caller, answer in duties.answers:
+            self._routes.answered(caller, answer)
+        for number, why in duties.closing:
+            reader = self._readers.get(number)
+            if reader is not None:
+                reader.close(WSCloseCode.POLICY_VIOLATION, why)
+        self._reports.follow(duties.reports_from)
+        self._past.follow(duties.past_from)
+        self._accounts.follow(duties.accounts_from)
 
     def _report(self) -> dict[str, object]:
-        return {"position": self._position, "lag": self._subscriber.lag, "connections": len(self._readers)}
+        orders = self.gateway.trading.orders
+        return {
+            "position": orders.position,
+            "lag": self._subscriber.lag,
+            "connections": len(self._readers),
+            "in_flight": orders.in_flight,
+            "batches_in_flight": self._submitter.in_flight,
+        }
 
 
-def _response(answer: rest.Answer) -> web.Response:
-    status, body = answer
-    return web.Response(body=body, status=status, content_type="application/json")
+def _changed_ns(config: Config) -> int:
+    """When the keys were written last; 0: never."""
+    try:
+        return (config.data_dir / FILE_NAME).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
-    """Serve until `stop` (None: SIGTERM or SIGINT), at the endpoint `web`."""
+    """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `web`."""
     stop = stop or stop_signal()
     if not config.endpoint("web").startswith("tcp://"):
         raise ConfigError(f"endpoints.web: expected tcp://HOST:PORT, got {config.endpoint('web')}")

@@ -76,9 +76,15 @@ def test_readers_have_the_book(commands: list, cuts: list[int], join: int):
         ("[" * 10_000, "expected a JSON object"),
         ("x" * 20_000, "at most 16384 bytes"),
         ('{"method": 1}', "expected a JSON object"),
-        ('{"method": "dance", "req_id": 7}', "method: expected ping, subscribe or unsubscribe, got 'dance'"),
+        (
+            '{"method": "dance", "req_id": 7}',
+            "method: expected ping, subscribe, unsubscribe, add_order, ",
+        ),
         ('{"method": "subscribe", "req_id": 7}', "params: expected an object"),
-        (subscribe("weather"), "channel: expected book, level3, trade, ticker, candles, instrument, got 'weather'"),
+        (
+            subscribe("weather"),
+            "channel: expected book, level3, trade, ticker, candles, instrument, ",
+        ),
         (subscribe("book", symbol=[]), "symbol: expected 1 to 100 symbols, got 0"),
         (subscribe("book", symbol=["x"] * (SYMBOLS_MAX + 1)), "symbol: expected 1 to 100 symbols, got 101"),
         (subscribe("book", symbol=["NOPE"]), "symbol: expected a known symbol (BTC-USD), got 'NOPE'"),
