@@ -554,6 +554,18 @@ class CorrectTrade(Message, tag=97):
     reason: str = ""
 
 
+class OperatorAction(Message, tag=98):
+    """An operator asked for something, and why: for who reads the log later. It changes nothing.
+
+    What was asked follows in the log, where it is sequenced at all. `details` is JSON.
+    """
+
+    operator: str
+    action: str
+    details: str
+    reason: str
+
+
 # --- states (replicas) ------------------------------------------------------------------------
 
 
@@ -590,7 +602,8 @@ Result = (
 )  # fmt: skip
 Operation = (
     TakeSnapshot | ScheduleSnapshots | DetachReplica | SkipMessage | Reshard | RefuseUndecided | Activate | CorrectTrade
-)
+    | OperatorAction
+)  # fmt: skip
 
 DECODERS: Final[dict[int, "msgspec.msgpack.Decoder[list[Message]]"]] = {
     COMMANDS: msgspec.msgpack.Decoder(list[Command]),

@@ -20,6 +20,7 @@ from engines.messages import (
     CreditDecisions,
     DetachReplica,
     Message,
+    OperatorAction,
     RefuseUndecided,
     ScheduleSnapshots,
     StateDigest,
@@ -50,6 +51,11 @@ def tell(config: Config, operation: Message) -> int:
     """Have an operation sequenced; return its sequence number. Raises IslandError."""
     with Voice(config, OPERATOR) as voice:
         return voice.say(OPERATIONS, ENCODER.encode([operation])).first_sequence
+
+
+def note_action(config: Config, operator: str, action: str, details: str, reason: str) -> int:
+    """Write into the log who asks for what, and why; return where. Raises IslandError."""
+    return tell(config, OperatorAction(operator, action, details, reason))
 
 
 def take_snapshot(config: Config, machine: str, *, keep: bool) -> tuple[int, dict[str, StateDigest]]:

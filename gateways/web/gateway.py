@@ -19,6 +19,7 @@ import msgspec
 
 from engines.messages import COMMANDS, RESULTS, InstrumentHalted, InstrumentResumed, InstrumentSet
 from gateways.events import MassCanceled
+from gateways.flow import lines
 from gateways.marketdata.books import Books
 from gateways.order.session import Limits
 from gateways.orders import runs
@@ -30,6 +31,7 @@ from gateways.web.refusals import RefusedError
 from gateways.web.rest import Answer, number_in
 from gateways.web.timers import Timers
 from gateways.web.trading import Call, Reply, Trading
+from sequencer.admin import Status
 from sequencer.envelope import Entry
 
 _NEWS: Final = (InstrumentSet, InstrumentHalted, InstrumentResumed)
@@ -134,6 +136,7 @@ class WebGateway:
         for entry in entries:
             readable = list(runs(entry))
             self.trading.take(entry, readable)
+            self.private.overview.take(entry, readable)
             for first_sequence, channel, messages in readable:
                 if channel in (COMMANDS, RESULTS):
                     updates = self.books.apply(first_sequence, entry.time_ns, channel, messages)
@@ -176,11 +179,29 @@ class WebGateway:
         self.private.accounts = self.private.accounts.again()
         self.private.is_rebuilding = True
 
+    # --- operators --------------------------------------------------------------------------------
+
+    def see(self, found: Status, problems: list[str]) -> None:
+        """How all processes are, and what is wrong."""
+        self._owed.told += self.private.see_venue(found, problems, self._utc_ns())
+
+    def operate(self, caller: int, client: str, text: str) -> None:
+        """A command of an operator, as a line of a flow."""
+        try:
+            line = lines.parse(text, 1)
+        except lines.LineError as error:
+            raise RefusedError(f"command: {error.message}") from None
+        if isinstance(line, lines.OrderLine):
+            raise RefusedError(f"command: expected one of an operator, got {line.kind}: see add_order")
+        self._pending[caller] = None
+        self.trading.command(client, Call(caller, "command"), line)
+
     # --- time and output --------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
         """Tell the time (monotonic), at least every 100 ms."""
         self.trading.tick(now_ms)
+        self._owed.told += self.hub.turn(now_ms)
         if not self.is_live:
             return
         orders = self.trading.orders

@@ -42,10 +42,12 @@ REQUEST_BYTES_MAX: Final = 16 << 10
 API_VERSION: Final = "v2"
 CHANNELS: Final = ("book", "level3", "trade", "ticker", "candles", "instrument")
 
-Key = tuple[str, str, int]
-"""Channel, symbol, and the depth of a book or the interval of candles."""
+CONFLATE_MS_MAX: Final = 10_000
+
+Key = tuple[str, str, int, int]
+"""Channel, symbol, the depth of a book or the interval of candles, and how many ms lie between updates at least."""
 _DETAILS: Final = {"book": "depth", "candles": "interval"}
-INSTRUMENTS: Final[Key] = ("instrument", "", 0)
+INSTRUMENTS: Final[Key] = ("instrument", "", 0, 0)
 
 
 class Params(msgspec.Struct):
@@ -55,6 +57,7 @@ class Params(msgspec.Struct):
     symbol: list[str] = []
     depth: int = DEPTHS[0]
     interval: int = INTERVALS[0]
+    conflate_ms: int = 0
     snapshot: bool = True
 
 
@@ -88,6 +91,9 @@ class Hub:
         self._candles: dict[int, Candles] = {}
         self._ladders: dict[int, Ladder] = {}
         """Of instruments that somebody has subscribed to."""
+        self._waiting: dict[Key, Update] = {}
+        """Books that have changed and are told of later."""
+        self._told_ms: dict[Key, int] = {}
 
     @property
     def connections(self) -> int:
@@ -180,10 +186,14 @@ class Hub:
             raise RefusedError(f"depth: expected {', '.join(map(str, DEPTHS))}, got {params.depth}")
         if params.channel == "candles" and params.interval not in INTERVALS:
             raise RefusedError(f"interval: expected {', '.join(map(str, INTERVALS))}, got {params.interval}")
+        if not 0 <= params.conflate_ms <= (CONFLATE_MS_MAX if params.channel == "book" else 0):
+            raise RefusedError(f"conflate_ms: expected 0 to {CONFLATE_MS_MAX}, of a book; got {params.conflate_ms}")
         detail = getattr(params, _DETAILS[params.channel]) if params.channel in _DETAILS else 0
+        known = self._books.directory
         try:
             return [
-                (params.channel, self._books.directory.instrument(symbol).symbol, detail) for symbol in params.symbol
+                (params.channel, known.instrument(symbol).symbol, detail, params.conflate_ms)
+                for symbol in params.symbol
             ]
         except UnknownNameError as error:
             raise RefusedError(f"symbol: {error}") from None
@@ -217,12 +227,13 @@ class Hub:
         del subscribers[number]
         if not subscribers:
             del self._subscribers[key]
+            self._told_ms.pop(key, None)
             if self._channels.pop(key, None) is not None:
                 self._by_instrument[self._books.directory.instrument(key[1]).instrument_id].remove(key)
 
     def _make(self, key: Key, instrument: Instrument) -> Channel:
         book = self._books.books[instrument.instrument_id]
-        kind, _symbol, detail = key
+        kind, _symbol, detail, _conflate_ms = key
         if kind == "book":
             return BookChannel(instrument, book, self._ladder(book), detail)
         if kind == "ticker":
@@ -252,6 +263,22 @@ class Hub:
                 for trade in update.changes:
                     candles.take(trade)
             for key in self._by_instrument.get(update.instrument_id, ()):
+                if key[3] and isinstance(update, LevelUpdate):
+                    self._waiting.setdefault(key, update)
+                if key[3]:
+                    continue
+                told = self._channels[key].update(update)
+                if told is not None:
+                    yield list(self._subscribers[key]), told
+
+    def turn(self, now_ms: int) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told what of books that change faster than somebody wants to hear of it."""
+        for key, update in tuple(self._waiting.items()):
+            if key not in self._channels:
+                del self._waiting[key]
+            elif now_ms - self._told_ms.get(key, -CONFLATE_MS_MAX) >= key[3]:
+                del self._waiting[key]
+                self._told_ms[key] = now_ms
                 told = self._channels[key].update(update)
                 if told is not None:
                     yield list(self._subscribers[key]), told

@@ -1,4 +1,4 @@
-"""What needs a key over WebSocket: order entry, `executions`, `credit`, `drop_copy`.
+"""What needs a key over WebSocket: order entry, `executions`, `credit`, `drop_copy`, `venue`.
 
     request with a token --> whose it is, and what it may --> Trading, Accounts, Copies --> replies and messages
 
@@ -17,16 +17,18 @@ from gateways.names import decimal_text
 from gateways.times import iso_text
 from gateways.web import requests
 from gateways.web.copies import Copies
-from gateways.web.keys import DROP_COPY, READ, TRADE, Gate, Key
+from gateways.web.keys import DROP_COPY, OPERATE, READ, TRADE, Gate, Key
+from gateways.web.overview import Overview
 from gateways.web.refusals import RefusedError
 from gateways.web.requests import CancelAllOrdersAfter
 from gateways.web.timers import Timers
 from gateways.web.trading import Call, Trading
+from sequencer.admin import Status
 
-CHANNELS: Final = ("executions", "credit", "drop_copy")
+CHANNELS: Final = ("executions", "credit", "drop_copy", "venue")
 TOKENS_MAX: Final = 8
 """Of one connection."""
-_RIGHTS: Final = {"executions": READ, "credit": READ, "drop_copy": DROP_COPY}
+_RIGHTS: Final = {"executions": READ, "credit": READ, "drop_copy": DROP_COPY, "venue": OPERATE}
 
 Replies = list[tuple[int, dict[str, Any]]]
 
@@ -52,6 +54,9 @@ class Private:
         self.is_rebuilding = False
         """The accounts are behind, for a while."""
         self.copies = Copies()
+        self.overview = Overview()
+        self.watching: dict[int, int] = {}
+        """Connections that see the venue, and the number of their last message."""
         self.gate = gate
         self._trading = trading
         self._timers = timers
@@ -68,6 +73,7 @@ class Private:
         self._keys.pop(number, None)
         self._credit.pop(number, None)
         self.copies.subscribers.pop(number, None)
+        self.watching.pop(number, None)
         self._trading.lost(number)
 
     def revoked(self) -> list[int]:
@@ -120,14 +126,17 @@ class Private:
         if params.channel == "executions":
             self._trading.watch(key.client, Call(number, "subscribe", req_id), params.since, snapshot=params.snapshot)
             return
-        if params.since is not None and params.channel == "credit":
-            raise RefusedError("since: credit has none, it is told as it is")
-        if number in (self._credit if params.channel == "credit" else self.copies.subscribers):
+        if params.since is not None and params.channel != "drop_copy":
+            raise RefusedError(f"since: {params.channel} has none, it is told as it is")
+        if number in self._subscribed(params.channel):
             raise RefusedError("already subscribed", 409)
         if params.channel == "credit":
             held = self.holdings(key.client)
             self._credit[number] = (key.client, held, 0)
             told = self._credit_message("snapshot", 0, held)
+        elif params.channel == "venue":
+            self.watching[number] = 0
+            told = _venue_message("snapshot", 0, self.overview.whole())
         else:
             told = self.copies.snapshot(params.since, self._trading.orders.position, self._trading.orders.names)
             self.copies.subscribers[number] = None
@@ -140,13 +149,18 @@ class Private:
         params, key = self._params(number, raw)
         if params.channel == "executions":
             was = self._trading.unwatch(key.client, number)
-        elif params.channel == "credit":
-            was = self._credit.pop(number, None) is not None
         else:
-            was = self.copies.subscribers.pop(number, self) is not self
+            was = self._subscribed(params.channel).pop(number, self) is not self
         if not was:
             raise RefusedError("not subscribed", 409)
         return _accepted("unsubscribe", req_id, params.channel)
+
+    def _subscribed(self, channel: str) -> dict[int, Any]:
+        """By connection."""
+        found: dict[str, dict[int, Any]] = {
+            "credit": self._credit, "drop_copy": self.copies.subscribers, "venue": self.watching
+        }  # fmt: skip
+        return found[channel]
 
     def _params(self, number: int, raw: msgspec.Raw) -> tuple[Params, Key]:
         key = self.holder(number, raw)
@@ -174,6 +188,29 @@ class Private:
             if text is not None:
                 yield list(self.copies.subscribers), text
 
+    def see_venue(self, found: Status, problems: list[str], time_ns: int) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told what, after a look at all processes."""
+        self.overview.pulse.until(time_ns)
+        self.overview.see(found, problems, time_ns)
+        latest = self.overview.latest() if self.watching else {}
+        for number in self.watching:
+            self.watching[number] += 1
+            yield [number], _venue_message("update", self.watching[number], latest)
+
+    def clients(self, find: str, count: int) -> dict[str, Any]:
+        """Clients whose names hold a text, by name."""
+        names = self._trading.orders.names
+        found = sorted(name for name in names.client_ids if find.lower() in name.lower())
+        rows = [
+            {
+                "client": name,
+                "blocked": self.accounts.is_blocked(names.client_ids[name]),
+                "credit": credit_rows(self.holdings(name)),
+            }
+            for name in found[:count]
+        ]
+        return {"clients": rows, "total": len(found)}
+
     def holdings(self, client: str) -> list[Holding]:
         """A client's credit."""
         client_id = self._trading.orders.names.client_ids.get(client)
@@ -182,6 +219,10 @@ class Private:
     def _credit_message(self, kind: str, number: int, held: Iterable[Holding]) -> bytes:
         head: dict[str, Any] = {"channel": "credit", "type": kind, "sequence": number}
         return msgspec.json.encode(head | {"data": credit_rows(held), "log_sequence": self.accounts.position})
+
+
+def _venue_message(kind: str, number: int, data: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"channel": "venue", "type": kind, "sequence": number, "data": data})
 
 
 def credit_rows(held: Iterable[Holding]) -> list[dict[str, Any]]:

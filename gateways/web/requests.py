@@ -11,6 +11,7 @@ Rules
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -28,6 +29,7 @@ CANCELS_MAX: Final = 50
 """In one request."""
 TIMER_S_MAX: Final = 86_400
 _NUMBER_CHARS_MAX: Final = 80
+_EXPONENT_CHARS_MAX: Final = 3
 _NO_NUMBER: Final = msgspec.Raw(b"")
 _ORDER_ID: Final = re.compile(r"\d{1,19}", re.ASCII)
 
@@ -246,9 +248,14 @@ def _lots(instrument: Instrument, number: Number) -> int:
 
 
 def _decimal(number: Number) -> str:
-    """The digits of a JSON number or string."""
+    """The digits of a JSON number (1e-8 is one) or string."""
     text = bytes(number)[:_NUMBER_CHARS_MAX].decode("utf-8", "replace")
-    return text[1:-1] if text[:1] == text[-1:] == '"' else text
+    if text[:1] == '"':
+        return text.strip('"')
+    mantissa, _, exponent = text.lower().partition("e")
+    if not exponent or len(exponent) > _EXPONENT_CHARS_MAX:
+        return text
+    return f"{Decimal(mantissa).scaleb(int(exponent)):f}"
 
 
 _COMMANDS: Final[dict[type, Callable[[Any, Asker, int], list[m.Message]]]] = {

@@ -38,15 +38,15 @@ class Routes:
             web.get("/v1/book/{symbol}", self._now(self._book)),
             web.get("/v1/trades/{symbol}", self._now(self._trades)),
             web.get("/v1/candles/{symbol}", self._now(self._candles)),
-            web.post("/v1/token", self._keyed("", self._token)),
-            web.get("/v1/credit", self._keyed(READ, self._credit)),
-            web.get("/v1/orders", self._keyed(READ, self._orders)),
-            web.get("/v1/executions", self._keyed(READ, self._executions)),
-            web.post("/v1/orders", self._keyed(TRADE, self._add)),
-            web.patch("/v1/orders/{cl_ord_id}", self._keyed(TRADE, self._amend)),
-            web.delete("/v1/orders/{cl_ord_id}", self._keyed(TRADE, self._cancel)),
-            web.delete("/v1/orders", self._keyed(TRADE, self._cancel_all)),
-            web.post("/v1/cancel-after", self._keyed(TRADE, self._cancel_after)),
+            web.post("/v1/token", self.keyed("", self._token)),
+            web.get("/v1/credit", self.keyed(READ, self._credit)),
+            web.get("/v1/orders", self.keyed(READ, self._orders)),
+            web.get("/v1/executions", self.keyed(READ, self._executions)),
+            web.post("/v1/orders", self.keyed(TRADE, self._add)),
+            web.patch("/v1/orders/{cl_ord_id}", self.keyed(TRADE, self._amend)),
+            web.delete("/v1/orders/{cl_ord_id}", self.keyed(TRADE, self._cancel)),
+            web.delete("/v1/orders", self.keyed(TRADE, self._cancel_all)),
+            web.post("/v1/cancel-after", self.keyed(TRADE, self._cancel_after)),
         ]
 
     def answered(self, caller: int, answer: rest.Answer) -> None:
@@ -66,7 +66,9 @@ class Routes:
 
         return handle
 
-    def _keyed(self, right: str, act: Callable[[web.Request, Key, bytes], Awaitable[rest.Answer]]) -> Handler:
+    def keyed(self, right: str, act: Callable[[web.Request, Key, bytes], Awaitable[rest.Answer]]) -> Handler:
+        """What is asked with a key that has this right ("": any)."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 body = await request.read()
@@ -84,7 +86,7 @@ class Routes:
         name, nonce, signature = (headers.get(field, "") for field in ("API-Key", "API-Nonce", "API-Sign"))
         return self._gateway.gate.admit(f"{request.method}{request.raw_path}", body, name, nonce, signature)
 
-    async def _await(self, ask: Callable[[int], None]) -> rest.Answer:
+    async def ask(self, ask: Callable[[int], None]) -> rest.Answer:
         """Ask the gateway something that it answers later."""
         self._count -= 1
         caller = self._count
@@ -124,10 +126,10 @@ class Routes:
         return self._gateway.credit(key.client)
 
     async def _orders(self, _request: web.Request, key: Key, _body: bytes) -> rest.Answer:
-        return await self._await(lambda caller: self._gateway.open_orders(caller, key.client))
+        return await self.ask(lambda caller: self._gateway.open_orders(caller, key.client))
 
     async def _executions(self, request: web.Request, key: Key, _body: bytes) -> rest.Answer:
-        return await self._await(lambda caller: self._gateway.executions(caller, key, request.query))
+        return await self.ask(lambda caller: self._gateway.executions(caller, key, request.query))
 
     async def _add(self, _request: web.Request, key: Key, body: bytes) -> rest.Answer:
         return await self._order(key, "add_order", body)
@@ -149,7 +151,7 @@ class Routes:
         return await self._order(key, "cancel_all_orders_after", body)
 
     async def _order(self, key: Key, method: str, params: bytes) -> rest.Answer:
-        return await self._await(lambda caller: self._gateway.order(caller, key.client, method, params))
+        return await self.ask(lambda caller: self._gateway.order(caller, key.client, method, params))
 
 
 def response(answer: rest.Answer) -> web.Response:

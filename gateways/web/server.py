@@ -24,9 +24,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from engines.messages import COMMANDS
 from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
+from gateways.web import actions
 from gateways.web.gateway import WebGateway
 from gateways.web.hub import REQUEST_BYTES_MAX
 from gateways.web.keys import FILE_NAME, Keys
+from gateways.web.operator_routes import OperatorRoutes
 from gateways.web.routes import Routes
 from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
@@ -38,6 +40,8 @@ UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
 HEARTBEAT_S: Final = 1.0
 PING_S: Final = 20.0
+LOOK_S: Final = 1.0
+LOOK_SELDOM_S: Final = 5.0
 
 
 class _Reader:
@@ -110,13 +114,15 @@ class WebServer:
         """Serve until `stop`. Raises IslandError where it cannot go on."""
         self._submitter.open()
         app = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        app.add_routes([web.get("/v2", self._serve_socket), *self._routes.table()])
+        operators = OperatorRoutes(self._config, self.gateway, self._routes)
+        app.add_routes([web.get("/v2", self._serve_socket), *self._routes.table(), *operators.table()])
         runner = web.AppRunner(app, access_log=None)
-        listening = asyncio.create_task(self._listen(runner))
+        listening, looking = asyncio.create_task(self._listen(runner)), asyncio.create_task(self._look())
         try:
             await self._turns.run(stop)
         finally:
             listening.cancel()
+            looking.cancel()
             for reader in tuple(self._readers.values()):
                 await reader.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
             await runner.cleanup()
@@ -135,6 +141,16 @@ class WebServer:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
             self._failure = IslandError(f"cannot listen on {self._endpoint} (endpoints.web): {why}")
+
+    async def _look(self) -> None:
+        """At all processes, for operators: every second while one looks on, else now and then, for what changes."""
+        while True:
+            await asyncio.sleep(LOOK_S if self.gateway.private.watching else LOOK_SELDOM_S)
+            try:
+                self.gateway.see(*await asyncio.to_thread(actions.status, self._config))
+            except IslandError as error:
+                self._failure = error
+            self._turns.wake()
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         if len(self._readers) >= CONNECTIONS_MAX:

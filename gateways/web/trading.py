@@ -22,8 +22,8 @@ import msgspec
 
 from engines import messages as m
 from gateways import events as e
-from gateways.flow.lines import Line
-from gateways.flow.translate import translate
+from gateways.flow.lines import AnyLine
+from gateways.flow.translate import accounts, translate
 from gateways.names import TextError
 from gateways.order import protocol as p
 from gateways.order.session import Limits
@@ -114,9 +114,13 @@ class Trading:
         """Take a request of a client; its reply comes when the venue has answered."""
         self._when_on(client, call, lambda desk: self._obey(desk, call, request))
 
-    def command(self, client: str, call: Call, line: Line) -> None:
-        """Take an operator's command, as a flow has it."""
-        self._when_on(client, call, lambda desk: self._carry_out(desk, call, line))
+    def command(self, client: str, call: Call, line: AnyLine) -> None:
+        """Take an operator's command, as a flow has it. An account that is not known is registered first."""
+        unknown = [account for account in accounts(line) if account not in self.orders.names.client_ids]
+        if unknown:
+            self._when_on(unknown[0], call, lambda _desk: self.command(client, call, line))
+        else:
+            self._when_on(client, call, lambda desk: self._carry_out(desk, call, line))
 
     def inquire(self, client: str, call: Call) -> None:
         """Tell a client's live orders."""
@@ -170,10 +174,10 @@ class Trading:
             commands = requests.commands(request, Asker(desk.client_id, self.orders), first)
         self._submit(desk, call, commands, first)
 
-    def _carry_out(self, desk: _Desk, call: Call, line: Line) -> None:
+    def _carry_out(self, desk: _Desk, call: Call, line: AnyLine) -> None:
         number = self.orders.next_number(desk.client_id)
         try:
-            command: Any = translate(line, self.orders.names)  # type: ignore[arg-type]
+            command: Any = translate(line, self.orders.names)
         except TextError as error:
             raise RefusedError(str(error)) from None
         command.client_id, command.number = desk.client_id, number

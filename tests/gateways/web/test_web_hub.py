@@ -68,6 +68,30 @@ def test_readers_have_the_book(commands: list, cuts: list[int], join: int):
     assert readers[0].trades == [trade.sequence for trade in read_model.book(SYMBOL).tape]
 
 
+@given(_commands, st.lists(st.integers(1, 4), max_size=30), st.lists(st.integers(1, 400), min_size=1, max_size=9))
+def test_a_conflated_book_is_the_book_of_now_and_then(commands: list, cuts: list[int], pauses: list[int]):
+    """Its messages are so far apart, each proves the book as it is then, and the last change is told as well."""
+    _model, orders, results = _market(commands)
+    read_model = books()
+    hub, reader, told_ms = Hub(read_model, "1"), WebReader(), [-1000]
+    for sequence, order in orders.items():
+        read_model.apply(sequence, 1, m.COMMANDS, [order])
+    hub.connect(1)
+    for reply in hub.receive(1, subscribe("book", depth=1000, conflate_ms=100)):
+        reader.take(reply)
+    now_ms = 0
+    for nth, run in enumerate([*_cut(results, cuts), []]):
+        now_ms += pauses[nth % len(pauses)] if run else 1000
+        assert list(hub.publish(read_model.apply(2000 + 100 * nth, 1, m.RESULTS, run))) == []
+        for _numbers, text in hub.turn(now_ms):
+            assert now_ms - told_ms[-1] >= 100
+            told_ms.append(now_ms)
+            reader.take(text)
+    whole = read_model.book(SYMBOL).level_snapshot()
+    assert reader.problems == []
+    assert [len(reader.levels[side]) for side in ("bids", "asks")] == [len(whole.buys), len(whole.sells)]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -89,6 +113,8 @@ def test_readers_have_the_book(commands: list, cuts: list[int], join: int):
         (subscribe("book", symbol=["x"] * (SYMBOLS_MAX + 1)), "symbol: expected 1 to 100 symbols, got 101"),
         (subscribe("book", symbol=["NOPE"]), "symbol: expected a known symbol (BTC-USD), got 'NOPE'"),
         (subscribe("candles", interval=2), "interval: expected 1, 5, 15, 30, 60, 240, 1440, got 2"),
+        (subscribe("book", conflate_ms=-1), "conflate_ms: expected 0 to 10000, of a book; got -1"),
+        (subscribe("trade", conflate_ms=1), "conflate_ms: expected 0 to 10000, of a book; got 1"),
         (subscribe("book", depth=11), "depth: expected 10, 25, 100, 500, 1000, got 11"),
     ],
 )
@@ -117,7 +143,7 @@ def test_subscriptions_come_and_go():
     left = subscribe("book").replace('"subscribe"', '"unsubscribe"')
     assert json.loads(hub.receive(1, left)[0])["success"] is True
     assert json.loads(hub.receive(1, left)[0])["error"] == "not subscribed"
-    assert list(hub._channels) == [("book", SYMBOL, 25)]
+    assert list(hub._channels) == [("book", SYMBOL, 25, 0)]
     hub.lost(1)
     assert (hub._channels, hub._subscribers, hub.connections) == ({}, {}, 0)
 

@@ -1,0 +1,82 @@
+"""A client of the web gateway in a page: sign a request, get a token, trade over WebSocket.
+
+    python -m examples.web_client HOST:PORT KEY SECRET [SYMBOL]
+
+It reads its credit over REST, follows its own executions, and bids one lot far below the best price; then it cancels.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+from typing import Any
+
+import aiohttp
+
+
+class WebClient:
+    """One key at one gateway."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: str, key: str, secret: str) -> None:
+        self._session = session
+        self._address = address
+        self._key = key
+        self._secret = base64.b64decode(secret)
+        self._nonce_us = 0
+
+    def signed(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+        """The headers that prove whose request it is; no nonce comes twice."""
+        self._nonce_us = max(self._nonce_us + 1, time.time_ns() // 1000)
+        nonce = str(self._nonce_us)
+        told = f"{method}{path}".encode() + hashlib.sha256(nonce.encode() + body).digest()
+        signature = base64.b64encode(hmac.new(self._secret, told, hashlib.sha512).digest()).decode()
+        return {"API-Key": self._key, "API-Nonce": nonce, "API-Sign": signature}
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> Any:
+        """Over REST. Raises RuntimeError with what the venue says against it."""
+        url = f"http://{self._address}{path}"
+        async with self._session.request(method, url, data=body, headers=self.signed(method, path, body)) as answer:
+            found = json.loads(await answer.text(), parse_float=str)  # a price is text: a float is not exact
+        if "error" in found:
+            raise RuntimeError(f"{method} {path}: {found['error']}")
+        return found
+
+    async def stream(self) -> tuple[aiohttp.ClientWebSocketResponse, str]:
+        """A WebSocket, and the token that goes with each request on it."""
+        token = (await self.ask("POST", "/v1/token"))["token"]
+        return await self._session.ws_connect(f"ws://{self._address}/v2"), token
+
+
+async def main(address: str, key: str, secret: str, symbol: str = "BTC-USD") -> None:
+    """Trade a little."""
+    async with aiohttp.ClientSession() as session:
+        client = WebClient(session, address, key, secret)
+        print(await client.ask("GET", "/v1/credit"))
+        (terms,) = [
+            one for one in (await client.ask("GET", "/v1/instruments"))["instruments"] if one["symbol"] == symbol
+        ]
+        socket, token = await client.stream()
+        await socket.send_json({"method": "subscribe", "params": {"channel": "executions", "token": token}})
+        order = {
+            "symbol": symbol,
+            "side": "buy",
+            "order_qty": terms["qty_increment"],
+            "limit_price": terms["price_increment"],
+        }
+        await socket.send_json({"method": "add_order", "params": {"token": token, **order}, "req_id": 1})
+        async for message in socket:
+            told = json.loads(message.data, parse_float=str)
+            if told.get("channel") == "executions" or "method" in told:
+                print(told)
+            if told.get("req_id") == 1 and told["success"]:
+                cancel = {"token": token, "order_id": [told["result"]["order_id"]]}
+                await socket.send_json({"method": "cancel_order", "params": cancel, "req_id": 2})
+            elif told.get("req_id"):
+                break
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
