@@ -142,9 +142,14 @@ class Trader:
     """One client. `executions` are its rows, in order, each once; `problems` what docs/web.md forbids."""
 
     def __init__(self, stage: Stage, name: str, may: tuple[str, ...] = ("read", "trade")) -> None:
-        self.name = name
         self.key = stage.keys.issue(name, may)
         stage.gateway.use(stage.keys)
+        self._stage = stage
+        self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """Know nothing yet."""
+        self.name = name
         self.executions: list[dict] = []
         self.orders: list[dict] = []
         """Live ones, as the last snapshot has them."""
@@ -156,7 +161,6 @@ class Trader:
         self.problems: list[str] = []
         self.heard: list[dict] = []
         self.closed = ""
-        self._stage = stage
         self._number = 0
         self._asked: dict[int, dict] = {}
         """Number of a command -> the request, until it is answered."""
@@ -175,6 +179,10 @@ class Trader:
         """A new connection, which goes on from what was seen, and says again what has no answer."""
         self._number = self._stage.connect(self)
         self._token = self.token()
+        self.go_on(*channels)
+
+    def go_on(self, *channels: str) -> None:
+        """From what was seen, with what has no answer."""
         self._counts.clear()
         for channel in channels or ("executions",):
             since = {"since": self._seen} if channel == "executions" or self._seen else {}
