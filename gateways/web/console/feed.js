@@ -1,0 +1,160 @@
+/* The WebSocket: one connection, made again whenever it is lost, and what is subscribed to on it.
+
+   pages --subscribe, ask--> Feed <--requests, messages--> venue
+         <--messages--------      ---"heard", "change"---> shell, which says how old things are
+
+   Rules
+   - There is one subscription to a channel; another one takes its place.
+   - A new connection takes up every subscription, each with a snapshot, and shows new tokens.
+   - What has no answer when the connection is lost is rejected with LostError: whether it was done is not known. */
+
+import { parse } from "./json.js";
+import { Subscription } from "./subscription.js";
+
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 5000;
+/** Every second there is a heartbeat: a connection that is silent for so long is none. */
+const SILENCE_MS = 8000;
+
+export class LostError extends Error {
+  constructor() {
+    super("The connection was lost before the answer came.");
+  }
+}
+
+/** Tells "change" when a connection is made or lost, "denied" (detail: slot, error) when a key is not accepted. */
+export class Feed extends EventTarget {
+  /** `tokens(slot)` promises a token of who is signed in there. */
+  constructor(url, tokens) {
+    super();
+    this._url = url;
+    this._issue = tokens;
+    this._subscriptions = new Map();
+    this._asked = new Map();
+    this._tokens = new Map();
+    this._count = 0;
+    this._waitMs = FIRST_WAIT_MS;
+    this._heardMs = performance.now();
+    this._socket = null;
+    this.isConnected = false;
+  }
+
+  /** How long nothing was heard. */
+  get silentMs() {
+    return performance.now() - this._heardMs;
+  }
+
+  /** Connect, and stay so. */
+  open() {
+    this._connect();
+    setInterval(() => this.isConnected && this.silentMs > SILENCE_MS && this._socket.close(), 1000);
+  }
+
+  // --- requests ---
+
+  /** Subscribe to a channel; see Subscription. */
+  subscribe(channel, options) {
+    this._subscriptions.get(channel)?.end();
+    const made = new Subscription(this, channel, options);
+    this._subscriptions.set(channel, made);
+    this.begin(made);
+    return made;
+  }
+
+  /** Have the venue begin a subscription, if there is a connection. */
+  begin(subscription) {
+    if (!this.isConnected) return;
+    subscription.begin();
+    this.ask("subscribe", subscription.request(), subscription.slot).catch((error) => {
+      if (!(error instanceof LostError)) subscription.refused(error);
+    });
+  }
+
+  /** Have the venue end it; it stays one of ours. */
+  drop(subscription) {
+    if (!this.isConnected) return;
+    this.ask("unsubscribe", subscription.request(), subscription.slot).catch(() => {}); // it may never have begun
+  }
+
+  /** End a subscription. */
+  end(subscription) {
+    if (this._subscriptions.get(subscription.channel) !== subscription) return;
+    this._subscriptions.delete(subscription.channel);
+    this.drop(subscription);
+  }
+
+  /** Promise the result of a request; `slot` says whose it is. Rejects with what the venue says, or LostError. */
+  async ask(method, params, slot) {
+    const socket = this._socket;
+    const token = slot === undefined ? {} : { token: await this._token(slot) };
+    if (socket !== this._socket || !this.isConnected) throw new LostError();
+    this._count += 1;
+    const id = String(this._count);
+    socket.send(JSON.stringify({ method, params: withoutSince(method, { ...params, ...token }), req_id: this._count }));
+    return new Promise((resolve, reject) => this._asked.set(id, { resolve, reject }));
+  }
+
+  /** Somebody signed in or out: what was shown before counts no more. */
+  forgetToken(slot) {
+    this._tokens.delete(slot);
+  }
+
+  _token(slot) {
+    if (!this._tokens.has(slot)) {
+      const issued = this._issue(slot);
+      this._tokens.set(slot, issued);
+      issued.catch((error) => {
+        this._tokens.delete(slot);
+        this.dispatchEvent(new CustomEvent("denied", { detail: { slot, error } }));
+      });
+    }
+    return this._tokens.get(slot);
+  }
+
+  // --- the connection ---
+
+  _connect() {
+    const socket = new WebSocket(this._url);
+    this._socket = socket;
+    socket.addEventListener("open", () => this._opened());
+    socket.addEventListener("message", ({ data }) => this._take(parse(data)));
+    socket.addEventListener("close", () => this._closed(), { once: true });
+  }
+
+  _opened() {
+    this.isConnected = true;
+    this._heardMs = performance.now();
+    this._tokens.clear();
+    this.dispatchEvent(new Event("change"));
+    for (const subscription of this._subscriptions.values()) this.begin(subscription);
+  }
+
+  _closed() {
+    this.isConnected = false;
+    for (const { reject } of this._asked.values()) reject(new LostError());
+    this._asked.clear();
+    this.dispatchEvent(new Event("change"));
+    setTimeout(() => this._connect(), this._waitMs * (0.75 + Math.random() / 2));
+    this._waitMs = Math.min(2 * this._waitMs, LONGEST_WAIT_MS);
+  }
+
+  _take(message) {
+    this._heardMs = performance.now();
+    this._waitMs = FIRST_WAIT_MS;
+    if (message.channel !== undefined) this._subscriptions.get(message.channel)?.take(message);
+    else if (this._asked.has(message.req_id)) this._answered(message);
+  }
+
+  _answered({ req_id: id, success, result, error }) {
+    const { resolve, reject } = this._asked.get(id);
+    this._asked.delete(id);
+    if (success) resolve(result ?? {});
+    else reject(Object.assign(new Error(error), { result }));
+  }
+}
+
+/** Only a subscription goes on from somewhere. */
+function withoutSince(method, params) {
+  const { since, ...rest } = params;
+  return method === "subscribe" && since !== undefined ? params : rest;
+}
