@@ -57,7 +57,7 @@ class Trade(msgspec.Struct, forbid_unknown_fields=True):
 class Command(msgspec.Struct, forbid_unknown_fields=True):
     """A command of an operator: a line of a flow file."""
 
-    command: msgspec.Raw
+    command: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
     reason: Reason
 
 

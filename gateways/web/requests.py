@@ -30,14 +30,20 @@ CANCELS_MAX: Final = 50
 TIMER_S_MAX: Final = 86_400
 _NUMBER_CHARS_MAX: Final = 80
 _EXPONENT_CHARS_MAX: Final = 3
-_NO_NUMBER: Final = msgspec.Raw(b"")
 _ORDER_ID: Final = re.compile(r"\d{1,19}", re.ASCII)
 
-Number = msgspec.Raw
+Number = Annotated[
+    msgspec.Raw,
+    Meta(extra_json_schema={"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?$"}]}),
+]
 """A decimal as a JSON number or string; kept as text."""
 Text = Annotated[str, Meta(max_length=64)]
 Texts = Annotated[list[Text], Meta(max_length=CANCELS_MAX)]
 CommandNumber = Annotated[int, Meta(ge=0, le=m.INT_MAX)]
+
+
+def _no_number() -> msgspec.Raw:
+    return msgspec.Raw(b"")
 
 
 class AddOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,7 +57,7 @@ class AddOrder(msgspec.Struct, forbid_unknown_fields=True):
     side: Literal["buy", "sell"]
     order_qty: Number
     order_type: Literal["limit", "market"] = "limit"
-    limit_price: Number = _NO_NUMBER
+    limit_price: Number = msgspec.field(default_factory=_no_number)
     time_in_force: Literal["gtc", "ioc", "fok", "gtd", ""] = ""
     expire_time: Text = ""
     post_only: bool = False
@@ -66,8 +72,8 @@ class AmendOrder(msgspec.Struct, forbid_unknown_fields=True):
     cl_ord_id: Text = ""
     order_id: Text = ""
     symbol: Text = ""
-    order_qty: Number = _NO_NUMBER
-    limit_price: Number = _NO_NUMBER
+    order_qty: Number = msgspec.field(default_factory=_no_number)
+    limit_price: Number = msgspec.field(default_factory=_no_number)
     new_cl_ord_id: Text = ""
     number: CommandNumber = 0
 

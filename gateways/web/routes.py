@@ -1,5 +1,6 @@
 """REST as aiohttp routes: who asks is found out, the gateway answers, now or when the venue has.
 
+GET  /openapi.json, /asyncapi.json                                                    for everybody
 GET  /v1/instruments, /v1/book/SYMBOL, /v1/trades/SYMBOL, /v1/candles/SYMBOL          for everybody
 POST /v1/token                                                                        with a key (see `keys`)
 GET  /v1/orders, /v1/executions, /v1/credit                                           that may read
@@ -14,10 +15,12 @@ import msgspec
 from aiohttp import web
 
 from gateways.web import rest
+from gateways.web.description import asyncapi, openapi
 from gateways.web.gateway import WebGateway
 from gateways.web.keys import READ, TRADE, Key
 from gateways.web.refusals import RefusedError
 
+VERSION: Final = "0.1.0"
 ANSWER_S: Final = 30.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,10 +33,13 @@ class Routes:
         self._wake = wake
         self._count = 0
         self._asked: dict[int, asyncio.Future[rest.Answer]] = {}
+        self._openapi, self._asyncapi = openapi(VERSION), asyncapi(VERSION)
 
     def table(self) -> list[web.RouteDef]:
         """All of them."""
         return [
+            web.get("/openapi.json", self._now(lambda _request: (200, self._openapi))),
+            web.get("/asyncapi.json", self._now(lambda _request: (200, self._asyncapi))),
             web.get("/v1/instruments", self._now(self._instruments)),
             web.get("/v1/book/{symbol}", self._now(self._book)),
             web.get("/v1/trades/{symbol}", self._now(self._trades)),

@@ -29,13 +29,12 @@ from gateways.web.gateway import WebGateway
 from gateways.web.hub import REQUEST_BYTES_MAX
 from gateways.web.keys import FILE_NAME, Keys
 from gateways.web.operator_routes import OperatorRoutes
-from gateways.web.routes import Routes
+from gateways.web.routes import VERSION, Routes
 from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
 
-VERSION: Final = "0.1.0"
 UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
 HEARTBEAT_S: Final = 1.0

@@ -9,6 +9,7 @@ import pytest
 
 from gateways.flow import generate
 from tests.models.running import Running, make, until
+from tests.models.web_description import Description
 from tests.models.web_trader import RemoteTrader
 
 SYMBOL = "BTC-USD"
@@ -28,6 +29,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def operator(venue: Running) -> RemoteTrader:
     made = RemoteTrader(venue, "operator.kim")
     made.await_key()
+    made.description = Description(made.address)
     return made
 
 
@@ -40,6 +42,7 @@ def command(operator: RemoteTrader, reason: str, **line: str) -> dict:
 def trader(venue: Running, operator: RemoteTrader, name: str) -> RemoteTrader:
     """One who may trade, and has something to trade with."""
     made = RemoteTrader(venue, name)
+    made.description = operator.description
     command(operator, "to trade", type="SetCredit", client=name, currency="USD", limit="1000000000")
     made.await_key()
     return made
@@ -192,3 +195,62 @@ def test_a_message_is_looked_at_from_both_ends(venue: Running, operator: RemoteT
     assert event["message"]["type"] == "OrderCanceled"
     assert [row["sequence"] for row in event["causes"]] == [order["effects"][2]["sequence"]]
     assert operator.ask("GET", "/v1/venue/log/999999999")[0] == 404
+
+
+SAMPLES = {"symbol": SYMBOL, "cl_ord_id": "none", "sequence": "5"}
+
+
+def test_the_description_is_true(venue: Running, operator: RemoteTrader):
+    """Every way to ask that it names is there, and answers as it says; every channel tells what it says."""
+    audit = RemoteTrader(venue, "AUDIT", "read", "trade", "drop_copy")
+    audit.await_key()
+    ann = trader(venue, operator, "TRUE")
+    told = audit.description = operator.description
+    assert told is not None
+    for path, methods in told.openapi["paths"].items():
+        for method in methods:
+            asked = path.format(**SAMPLES)
+            body = {} if method in ("post", "patch") else None
+            status, answer = (operator if "/venue" in path else ann).ask(method.upper(), asked, body)
+            assert status in (200, 400, 422), (method, path, answer)
+    for one in (ann, audit, operator):
+        one.turn()
+    for channel, more in SUBSCRIPTIONS.items():
+        request = {"channel": channel, **more}
+        told.check_request("subscribe", {"method": "subscribe", "params": request})
+        ann.say("subscribe", **request)
+    ann.say("subscribe", channel="credit")
+    audit.say("subscribe", channel="drop_copy")
+    operator.say("subscribe", channel="venue")
+    ann.order("add_order", **ORDER)
+    ann.order("add_order", **ORDER | {"side": "sell"})
+    wanted = {
+        "reply",
+        "status",
+        "executions",
+        "credit",
+        "drop_copy",
+        "venue",
+        "instrument",
+        "heartbeat",
+        *SUBSCRIPTIONS,
+    }
+
+    def is_all_told() -> bool:
+        for one in (ann, audit, operator):
+            one.turn()
+        return wanted <= told.checked.keys()
+
+    until(is_all_told, f"messages of {wanted}")
+    for one in (ann, audit, operator):
+        one.close()
+
+
+SUBSCRIPTIONS = {
+    "book": {"symbol": [SYMBOL], "depth": 25, "conflate_ms": 50},
+    "level3": {"symbol": [SYMBOL]},
+    "trade": {"symbol": [SYMBOL]},
+    "ticker": {"symbol": [SYMBOL]},
+    "candles": {"symbol": [SYMBOL], "interval": 5},
+    "instrument": {},
+}

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from tests.models.running import PATIENCE_S, Running, until
+from tests.models.web_description import Description
 from tests.models.web_stage import Trader
 
 
@@ -24,6 +25,8 @@ class RemoteTrader(Trader):
         self.address = venue.config.endpoint("web").removeprefix("tcp://")
         rights = [word for right in may for word in ("--may", right)]
         self.key = venue.json("api-key", "issue", name, *rights)
+        self.description: Description | None = None
+        """What everything that is heard is held against."""
         self._nonce_us = 0
         self._socket: ClientConnection | None = None
         self._resources = ExitStack()
@@ -46,9 +49,18 @@ class RemoteTrader(Trader):
         )
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, json.loads(answer.read())
+                status, told = answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as refused:
-            return refused.code, json.loads(refused.read())
+            status, told = refused.code, json.loads(refused.read())
+        if self.description is not None:
+            self.description.check_answer(method, path, status, told)
+        return status, told
+
+    def hear(self, message: dict) -> None:
+        """One message."""
+        if self.description is not None:
+            self.description.check_message(message)
+        super().hear(message)
 
     def await_key(self) -> None:
         """Wait until the gateway has read the key."""
