@@ -17,6 +17,7 @@ from pathlib import Path
 from sequencer import deployment
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, JournalError
+from sequencer.supervisor import NAME as SUPERVISOR
 
 NODE_COUNTS = (1, 3, 5)
 NODES = 3
@@ -65,6 +66,12 @@ publisher = "ipc://run/{name}.pub"
 replayer = "ipc://run/{name}.log"
 peer = "ipc://run/{name}.peer"
 disk = "{disk}"   # the identity of its directory: votes from another disk do not count
+"""
+
+_LOGS = """
+# What processes tell of themselves, in logs/NAME.log: debug, info, warning or error and above.
+[logs]
+level = "info"
 """
 
 _MONITORING = """
@@ -126,13 +133,14 @@ def _text(data_dir: Path, nodes: int) -> str:
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())
-    return text + _PROCESSES + _monitoring(nodes, ports)
+    return text + _PROCESSES + _LOGS + _monitoring(nodes, ports)
 
 
 def _monitoring(nodes: int, ports: Iterator[int]) -> str:
-    """A port for each process that a new venue has."""
+    """A port for each process that a new venue has, and for the one that starts them."""
     processes = re.findall(r"(?m)^([\w-]+)\.command", _PROCESSES)
     names = [f"node-{number}{kind}" for number in range(1, nodes + 1) for kind in ("", "-replayer")] + processes
+    names.append(SUPERVISOR)
     return _MONITORING + "".join(f'{name} = "127.0.0.1:{next(ports)}"\n' for name in names)
 
 

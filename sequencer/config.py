@@ -9,6 +9,7 @@
     [output_quorum]  how many replicas must have made an output of which senders, before it is sequenced
     [endpoints]  where gateways listen
     [processes]  what `sequencer up` starts beside the nodes
+    [logs]       what processes tell of themselves, and how large its files get
     [monitoring] where each process, by name, serves /metrics, /healthz and /readyz: HOST:PORT
 
 Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory.
@@ -16,6 +17,7 @@ Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from th
 
 import os
 import tomllib
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -28,8 +30,21 @@ from sequencer.members import Member, Members
 FILE_NAME = "venue.toml"
 OUTPUT_QUORUM_MAX = 7
 PORT_MAX = 65535
+LOG_BYTES_MIN = 4 << 10
 _SOCKET_PATH_BYTES_MAX = 100
 _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
+
+
+class LogLevel(StrEnum):
+    """What a line of a log can be worth, in rising order."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LOG_LEVELS = tuple(level.value for level in LogLevel)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -90,6 +105,13 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry_batches: int = 4096
 
 
+class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[logs]`: lines of `level` and above are written. A file of `file_bytes` is set aside, in place of the last."""
+
+    level: str = "info"
+    file_bytes: int = 16 << 20
+
+
 class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of `[processes]`: the words behind `sequencer`, without `--data`."""
 
@@ -106,6 +128,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
     output_quorum: dict[str, int] = {}
+    logs: LogsConfig = LogsConfig()
     monitoring: dict[str, str] = {}
 
 
@@ -122,6 +145,7 @@ class Config(msgspec.Struct, frozen=True):
     timing: TimingConfig
     limits: LimitsConfig
     output_quorum: dict[str, int]
+    logs: LogsConfig
     monitoring: dict[str, str]
     founders: Members
     """The group as its log begins."""
@@ -164,6 +188,7 @@ class Config(msgspec.Struct, frozen=True):
             timing=file.timing,
             limits=file.limits,
             output_quorum=file.output_quorum,
+            logs=file.logs,
             monitoring=file.monitoring,
             founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
             written_nodes=tuple(file.nodes),
@@ -332,6 +357,10 @@ def _number_problem(file: _File) -> str:
         return f"timing.publisher_heartbeat_ms: expected a positive number, got {timing.publisher_heartbeat_ms}"
     if limits.entry_bytes <= 0 or limits.entry_batches <= 0:
         return "limits: expected positive numbers"
+    if file.logs.level not in LOG_LEVELS:
+        return f"logs.level: expected {', '.join(LOG_LEVELS)}, got {file.logs.level!r}"
+    if file.logs.file_bytes < LOG_BYTES_MIN:
+        return f"logs.file_bytes: expected at least {LOG_BYTES_MIN}, got {file.logs.file_bytes}"
     for pattern, channels in file.channels.items():
         if len(pattern) > SENDER_BYTES_MAX or not all(0 < channel < 1 << 16 for channel in channels):
             return f"channels.{pattern}: expected channel numbers from 1 to 65535, got {channels}"

@@ -1,7 +1,7 @@
-"""One process of a venue on this host: its name is taken by a lock, and the lock tells its pid.
+"""One process of a venue on this host: its name is taken by a lock, the lock tells its pid, and a log its life.
 
 DIR/run/NAME.lock   held while NAME runs; its text is the pid
-DIR/logs/NAME.log   what a process started by `sequencer up` printed
+DIR/logs/NAME.log   what a process started by `sequencer up` told and printed
 """
 
 import fcntl
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sequencer.errors import ConfigError, RunningError
+from sequencer.config import Config
+from sequencer.errors import ConfigError, IslandError, RunningError
+from sequencer.logs import lifetime, open_log
 
 
 def lock_path(data_dir: Path, name: str) -> Path:
@@ -42,6 +44,28 @@ def claim(data_dir: Path, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def process(config: Config, name: str, role: str) -> Iterator[None]:
+    """Be the process of this name; its log tells of start and end. What it cannot go on from stands there as well.
+
+    Raises RunningError while another process has the name.
+    """
+    with claim(config.data_dir, name):
+        log = open_log(config, name)
+        try:
+            with lifetime(log, role):
+                yield
+        except IslandError as error:
+            raise SystemExit(exit_code(error)) from error
+        except Exception as error:
+            raise SystemExit(1) from error
+
+
+def exit_code(error: IslandError) -> int:
+    """What a command exits with."""
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def holder(data_dir: Path, name: str) -> int:

@@ -5,7 +5,7 @@ Submitter --batches--> node            Subscriber <--entries-- publisher
 Reporter --reports--> nodes                +--+ gaps from a replayer
 
 Replay reads history; SnapshotClient brings and fetches what replicas begin with; Voice says one thing; positions_of
-asks how far senders are; stop_signal, tune and hold_memory help to write a process's loop.
+asks how far senders are; stop_signal, open_log, tune and hold_memory help to write a process's loop.
 """
 
 from sequencer.client.position import positions_of
@@ -17,12 +17,16 @@ from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
+from sequencer.logs import Level, Log, NoLog, open_log
 from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
 from sequencer.sockets import bind, tune
 
 __all__ = [
     "GOODBYE_MS",
+    "Level",
+    "Log",
+    "NoLog",
     "Replay",
     "Reporter",
     "SnapshotClient",
@@ -38,6 +42,7 @@ __all__ = [
     "hold_memory",
     "host_mib",
     "kept_by_node",
+    "open_log",
     "positions_of",
     "stop_signal",
     "tune",

@@ -27,6 +27,8 @@ def text(tmp_path):
         ('name = "node-1"', 'name = "node-1"\ncolour = "red"', "colour"),
         ("[venue]", "[venue", "TOML"),
         ("[endpoints]", "[timing]\nelection_ms = 10\n[endpoints]", "timing.election_ms"),
+        ('level = "info"', 'level = "loud"', r"logs\.level: expected debug, info, warning, error, got 'loud'"),
+        ('level = "info"', "file_bytes = 7", r"logs\.file_bytes"),
         ('"gateway.*" = [1]', '"gateway.*" = [0]', r"channels.gateway"),
     ],
 )
