@@ -3,6 +3,7 @@
 create venue.toml --> Supervisor.start --> healthy? --> flow, if asked --> live view --> Ctrl-C --> stop
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -20,10 +21,14 @@ from sequencer.cli import status_view
 from sequencer.client import StopSignal
 from sequencer.config import Config
 from sequencer.errors import IslandError
+from sequencer.logfile import LogFile, log_path, open_to_append
+from sequencer.logs import lifetime
 from sequencer.process import claim, holder
 from sequencer.supervisor import NAME, Supervisor
 
 START_S = 60.0
+DETACHED = "up"
+"""What a detached `up` prints is kept under this name, beside the logs."""
 VIEW_S = 0.5
 PLAIN_S = 10.0
 """Without a terminal, one line of status is printed this often."""
@@ -34,15 +39,16 @@ def up(data_dir: Path, nodes: int | None, flow: list[str] | None, stop: StopSign
     config = create(data_dir, nodes)
     with claim(config.data_dir, NAME):
         supervisor = Supervisor(config)
-        try:
-            supervisor.start()
-            _await_start(config, supervisor, stop, console)
-            if flow is not None and not stop.is_set:
-                supervisor.add("flow", flow)
-            _watch(supervisor, stop, console)
-        finally:
-            with _patiently(console):
-                supervisor.stop()
+        with lifetime(supervisor.log, NAME):
+            try:
+                supervisor.start()
+                _await_start(config, supervisor, stop, console)
+                if flow is not None and not stop.is_set:
+                    supervisor.add("flow", flow)
+                _watch(supervisor, stop, console)
+            finally:
+                with _patiently(console):
+                    supervisor.stop()
     console.print("stopped; the next start goes on from here", highlight=False)
 
 
@@ -50,9 +56,9 @@ def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console)
     """Start `sequencer up` in the background, and wait until the venue is well. Raises IslandError."""
     config = create(data_dir, nodes)
     with claim(config.data_dir, NAME):  # who cannot run in the foreground is told so at once
-        (config.data_dir / "logs").mkdir(exist_ok=True)
-    log_path = config.data_dir / "logs" / "up.log"
-    with log_path.open("ab") as log:
+        path = log_path(config.data_dir, DETACHED)
+        log = open_to_append(path)
+    try:
         process = subprocess.Popen(
             [sys.executable, "-m", "sequencer", "up", "--data", str(data_dir), *flow],
             stdin=subprocess.DEVNULL,
@@ -60,6 +66,8 @@ def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console)
             stderr=log,
             start_new_session=True,
         )
+    finally:
+        os.close(log)
     deadline_s = time.monotonic() + START_S
     with console.status("starting the venue"):
         while time.monotonic() < deadline_s and process.poll() is None:
@@ -68,8 +76,8 @@ def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console)
                 console.print(f"{where}; `sequencer down --data {data_dir}` stops it", highlight=False, soft_wrap=True)
                 return
             time.sleep(0.1)
-    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-10:])
-    raise IslandError(f"the venue did not start; the end of {log_path} says:\n{tail}")
+    tail = "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+    raise IslandError(f"the venue did not start; the end of {path} says:\n{tail}")
 
 
 def _await_start(config: Config, supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
@@ -94,9 +102,11 @@ def _give_up_on_failing(supervisor: Supervisor) -> None:
 
 
 def _watch(supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
+    printed = LogFile(log_path(supervisor.config.data_dir, DETACHED), supervisor.config.logs.file_bytes)
     with _view(console) as show:
         while not stop.is_set:
             supervisor.tend()
+            printed.bound()
             show(supervisor.config, admin.status(supervisor.config))
             time.sleep(VIEW_S / 2)
 

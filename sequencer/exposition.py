@@ -54,6 +54,15 @@ _COUNTERS: Final[dict[str, tuple[str, str]]] = {
     "segments_archived": ("journal_segments_archived", "Segments that were compressed."),
     "segments_scrubbed": ("journal_segments_scrubbed", "Segments that were read again in the background."),
 }
+_LABELLED: Final[dict[str, tuple[str, str, type[GaugeMetricFamily | CounterMetricFamily]]]] = {
+    "child_up": ("child_up", "1 if this process of venue.toml runs.", GaugeMetricFamily),
+    "child_restarts": (
+        "child_restarts",
+        "How often this process of venue.toml was started again.",
+        CounterMetricFamily,
+    ),
+}
+"""Numbers by name: the names are those of venue.toml."""
 PREFIX: Final = "sequencer_"
 
 
@@ -141,6 +150,12 @@ class _Reports(Collector):
         for field, (counter, text) in _COUNTERS.items():
             if _is_number(report.get(field)):
                 yield CounterMetricFamily(PREFIX + counter, text, value=report[field])
+        for field, (metric, text, family) in _LABELLED.items():
+            if field in report:
+                made = family(PREFIX + metric, text, labels=["name"])
+                for name, value in report[field].items():
+                    made.add_metric([name], value)
+                yield made
 
 
 def _is_number(value: object) -> bool:

@@ -29,6 +29,7 @@ PANELS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ),
     ("Room for the journal", "sequencer_journal_room_bytes", "{{instance}}", "bytes"),
     ("CPU", "rate(process_cpu_seconds_total[1m])", "{{instance}}", "percentunit"),
+    ("Restarts", "increase(sequencer_child_restarts_total[15m])", "{{name}}", "short"),
     ("Memory", "process_resident_memory_bytes", "{{instance}}", "bytes"),
 )
 """Title, query, legend, unit."""

@@ -8,6 +8,7 @@ Rules:
 - When venue.toml changes, who is new in it is started, and who is gone from it is stopped.
 - Stopping goes backwards: who submits goes before who orders. Nobody is killed who stops in time.
 - The supervisor holds no state: when it is killed, the venue trades on, and `down` finds the rest.
+- What it does is told in DIR/logs/supervisor.log, what a child tells and prints is in DIR/logs/NAME.log; see `logs`.
 """
 
 import os
@@ -22,6 +23,9 @@ import msgspec
 
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import ConfigError, RunningError
+from sequencer.logfile import LogFile, log_path, open_to_append
+from sequencer.logs import Log, level_of
+from sequencer.monitor import open_monitor
 from sequencer.process import running
 
 NAME = "supervisor"
@@ -53,7 +57,8 @@ class Supervisor:
         self._data_dir = config.data_dir
         self._read_ns = _changed_ns(config.data_dir)
         self._children = [_Child(name, command) for name, command in commands(config)]
-        self._logs = config.data_dir / "logs"
+        self._monitor = open_monitor(config.monitoring.get(NAME, ""), NAME, NAME)
+        self.log = open_supervisor_log(config)
 
     def start(self) -> None:
         """Start all. Raises RunningError when processes of an earlier start are still there."""
@@ -64,7 +69,6 @@ class Supervisor:
                 f"processes of an earlier start still run: {listed}; "
                 f"`sequencer down --data {self._data_dir}` stops them"
             )
-        self._logs.mkdir(parents=True, exist_ok=True)
         for child in self._children:
             self._launch(child)
 
@@ -74,11 +78,19 @@ class Supervisor:
         now_s = time.monotonic()
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
+                self.log.warning("child ended", child=child.name, **_ending(child.process.returncode))
                 child.process = None
                 child.pause_s = PAUSE_S if now_s - child.started_s > STEADY_S else min(child.pause_s * 2, PAUSE_S_MAX)
                 child.due_s = now_s + child.pause_s
             if child.process is None and now_s >= child.due_s:
                 self._launch(child)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._monitor is not None:
+            up = {child.name: int(child.process is not None) for child in self._children}
+            state = "live" if all(up.values()) else "not all of its children are up"
+            self._monitor.tell(state, {"child_up": up, "child_restarts": self.restarts})
 
     def _follow_config(self) -> None:
         changed_ns = _changed_ns(self._data_dir)
@@ -87,12 +99,14 @@ class Supervisor:
         self._read_ns = changed_ns
         try:
             self.config = Config.load(self._data_dir)
-        except ConfigError:
-            return  # being edited, or wrong: what runs goes on as it is
+        except ConfigError as error:  # being edited, or wrong: what runs goes on as it is
+            self.log.warning("configuration not taken", why=str(error))
+            return
         wanted = dict(commands(self.config))
         named = {child.name for child in self._children}
         for child in [child for child in self._children if child.listed and child.name not in wanted]:
             self._children.remove(child)
+            self.log.info("child no longer wanted", child=child.name)
             if child.process is not None:
                 child.process.terminate()
         for name, command in wanted.items():
@@ -102,7 +116,7 @@ class Supervisor:
     @property
     def restarts(self) -> dict[str, int]:
         """How often each child was started again."""
-        return {child.name: child.restarts for child in self._children}
+        return {child.name: max(0, child.restarts) for child in self._children}
 
     def add(self, name: str, command: list[str]) -> None:
         """Start one more child, that is not in the configuration."""
@@ -113,7 +127,8 @@ class Supervisor:
     def log_tail(self, name: str, lines: int = 5) -> str:
         """The last lines that a child printed."""
         try:
-            return "\n".join((self._logs / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
+            path = log_path(self._data_dir, name)
+            return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
         except OSError:
             return ""
 
@@ -123,19 +138,23 @@ class Supervisor:
         others = [child for child in self._children if child not in nodes]
         deadline_s = time.monotonic() + STOP_S
         for group in (others[::-1], nodes[::-1]):
-            living = [child.process for child in group if child.process is not None]
-            for process in living:
+            living = [(child, child.process) for child in group if child.process is not None]
+            for _child, process in living:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
-            for process in living:
+            for child, process in living:
                 _await(process, deadline_s)
-        for child in self._children:
-            child.process = None
+                self.log.info("child stopped", child=child.name, **_ending(process.returncode))
+                child.process = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
     def _launch(self, child: _Child) -> None:
         child.started_s = time.monotonic()
         child.restarts += 1
-        with (self._logs / f"{child.name}.log").open("ab") as log:
+        log = open_to_append(log_path(self._data_dir, child.name))
+        try:
             child.process = subprocess.Popen(
                 [sys.executable, "-m", "sequencer", *child.command, "--data", str(self._data_dir)],
                 stdin=subprocess.DEVNULL,
@@ -143,6 +162,19 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )
+        finally:
+            os.close(log)
+        self.log.info("child started", child=child.name, pid=child.process.pid, restarts=child.restarts)
+
+
+def open_supervisor_log(config: Config) -> Log:
+    """A file of its own: the supervisor's terminal shows the venue. Raises ConfigError where it cannot be written."""
+    path = log_path(config.data_dir, NAME)
+    try:
+        lines = LogFile.opened(path, config.logs.file_bytes)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --data directory") from None
+    return Log(NAME, level_of(config), lines)
 
 
 def commands(config: Config) -> Iterator[tuple[str, list[str]]]:
@@ -167,6 +199,11 @@ def stop_all(data_dir: Path, patience_s: float = 2 * STOP_S) -> dict[str, int]:
     for pid in running(data_dir).values():
         _ask(pid, signal.SIGKILL)
     return found
+
+
+def _ending(code: int) -> dict[str, object]:
+    """An exit code, or the signal that ended a process."""
+    return {"signal": signal.Signals(-code).name} if code < 0 else {"code": code}
 
 
 def _changed_ns(data_dir: Path) -> int:

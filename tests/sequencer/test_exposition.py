@@ -98,6 +98,7 @@ def test_the_dashboard_asks_for_what_is_told():
     """Each metric in its queries is one that a process tells."""
     told = {f"sequencer_{name}" for name, _text, _factor in exposition._GAUGES.values()}
     told |= {f"sequencer_{name}_total" for name, _text in exposition._COUNTERS.values()}
+    told |= {f"sequencer_{name}_total" for name, _text, _family in exposition._LABELLED.values()}
     told |= {"sequencer_ready", "sequencer_leader", "process_cpu_seconds_total", "process_resident_memory_bytes"}
     queries = [target["expr"] for panel in json.loads(generating.grafana())["panels"] for target in panel["targets"]]
     asked = {name for query in queries for name in re.findall(r"(?:sequencer|process)_\w+", query)}
@@ -110,11 +111,15 @@ def test_every_process_of_a_venue_is_alive_and_ready(tmp_path: Path):
     """Each at its own port, in a form that promtool takes, where there is one."""
     with Running(make(tmp_path / "v", doors=("fix-1", "web-1"), monitored=True)).start() as venue:
         addresses = venue.config.monitoring
-        assert set(addresses) == set(venue.pids) - {"supervisor"}
+        assert set(addresses) == set(venue.pids)
         for name, address in addresses.items():
             until(lambda address=address: get(address, "/readyz") == (200, "ok\n"), f"{name} is ready")
             assert get(address, "/healthz") == (200, "ok\n")
             _check("metrics", get(address, "/metrics")[1])
+        metrics = get(addresses["supervisor"], "/metrics")[1]
+        children = set(venue.pids) - {"supervisor"}
+        assert set(re.findall(r'(?m)^sequencer_child_up\{name="(.*)"\} 1\.0$', metrics)) == children
+        assert set(re.findall(r'(?m)^sequencer_child_restarts_total\{name="(.*)"\} 0\.0$', metrics)) == children
         made = venue.run("generate", "prometheus").stdout
         assert all(f'"{address}"' in made and f'"{name}"' in made for name, address in addresses.items())
         (tmp_path / "prometheus.yml").write_text(made)
