@@ -15,10 +15,12 @@ import time
 
 import zmq
 
+from sequencer.chronicle import Chronicle, TimedDisk
 from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
+from sequencer.logs import open_log
 from sequencer.members import Member, Members
 from sequencer.memory import hold_memory
 from sequencer.monitor import INTERVAL_MS, open_monitor
@@ -53,6 +55,8 @@ REPORT_BYTES_MAX = 64 << 10
 DUPLICATE_PAUSE_MS = 100
 PEER_FRAMES_MAX = 256
 READS_MAX = 1000
+LOOK_MS = 100
+"""How often the log is told what has changed; what role the node has, at once."""
 SWITCH_S = 0.0005
 """How long the thread that has written may wait for the interpreter."""
 
@@ -90,7 +94,11 @@ class Node:
         self._me = config.node(name)
         self._context = context
         self._written = os.eventfd(0, os.EFD_CLOEXEC)
-        self._core = DurableOrderer.open(config, name, self, SystemClocks())
+        disk = TimedDisk()
+        self._chronicle = Chronicle(open_log(config, name), name, disk)
+        self._role, self._look_ms = Role.FOLLOWER, 0
+        self._core = DurableOrderer.open(config, name, self, SystemClocks(), disk=disk)
+        self._chronicle.open(self._core)
         try:
             self._open_sockets(context)
         except BaseException:
@@ -121,15 +129,19 @@ class Node:
         if self._ingress in ready:
             self._take_in()
         self._core.turn()
-        raft = self._core.raft
-        if self._monitor is not None and self._core.now_ms - self._monitored_ms >= INTERVAL_MS:
-            self._monitored_ms = self._core.now_ms
+        raft, now_ms = self._core.raft, self._core.now_ms
+        if raft.role is not self._role or now_ms >= self._look_ms:
+            self._role, self._look_ms = raft.role, now_ms + LOOK_MS
+            self._chronicle.look(self._core)
+        if self._monitor is not None and now_ms - self._monitored_ms >= INTERVAL_MS:
+            self._monitored_ms = now_ms
             facts = self._facts()
             self._monitor.tell("live" if facts["leader"] and facts["member"] else "leaderless", facts)
-        self._publisher.beat(self._core.now_ms, (raft.term, raft.role is Role.LEADER), self._core.heartbeat)
+        self._publisher.beat(now_ms, (raft.term, raft.role is Role.LEADER), self._core.heartbeat)
 
     def close(self) -> None:
         """Let go of files and sockets."""
+        self._chronicle.log.tend(is_ending=True)
         if self._monitor is not None:
             self._monitor.close()
         self._core.close()
@@ -225,11 +237,13 @@ class Node:
             except zmq.Again:
                 return
             if cluster != self._config.cluster:
-                continue  # another group's node was given our address
+                self._chronicle.stranger("peer", "another group's node was given our address")
+                continue
             try:
                 message = unpack(frames)
             except ValueError:
-                continue  # not our protocol
+                self._chronicle.stranger("peer", "not our protocol")
+                continue
             self._core.hear(message)
 
     def _take_in(self) -> None:
@@ -240,7 +254,8 @@ class Node:
             except zmq.Again:
                 return
             except ValueError:
-                continue  # not our protocol's two frames
+                self._chronicle.stranger("ingress", "not our protocol's two frames")
+                continue
             answer: Answer | None
             if frame[:4] == BATCH_MAGIC:
                 answer = self._core.take(frame, leader_ingress, process_of(identity))
@@ -248,6 +263,7 @@ class Node:
                 answer = self._answer(identity, frame)
             if answer is not None and not self._said_lately(identity, answer):
                 self._send(self._ingress, [identity, ENCODER.encode(answer)])
+                self._chronicle.refused(answer)
 
     def _leader_ingress(self) -> str:
         leader = self._core.raft.members.find(self._core.raft.leader)
@@ -271,7 +287,8 @@ class Node:
         try:
             question: Question = QUESTIONS.decode(frame)
         except (ValueError, RecursionError):
-            return None  # not our protocol
+            self._chronicle.stranger("ingress", "not our protocol")
+            return None
         match question:
             case AskPosition(sender):
                 return self._core.orderer.position(sender)

@@ -17,6 +17,7 @@ from sequencer.config import Config
 from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
+from sequencer.logs import open_log
 from sequencer.memory import hold_memory
 from sequencer.monitor import open_monitor
 from sequencer.protocol import (
@@ -102,6 +103,9 @@ class Replayer:
         self._store = SnapshotStore(
             config.snapshot_directory(name), config.cluster, reserve_bytes=config.journal.reserve_bytes
         )
+        self._lines = open_log(config, process)
+        for snapshot, why in self._store.damaged.items():
+            self._lines.warning("snapshot damaged", snapshot=snapshot, why=why)
         self._requests = tune(context.socket(zmq.ROUTER))
         bind(self._requests, node.replayer, f"nodes.{name}.replayer")
         self._stream = tune(context.socket(zmq.SUB))
@@ -119,6 +123,7 @@ class Replayer:
             poller.poll(1000)
             self._watch_high_water()
             self._serve()
+            self._lines.tend()
             if self._monitor is not None:
                 self._monitor.tell(
                     "live" if self._log.high_water >= 0 else "starting", {"commit_index": self._log.high_water}
@@ -126,6 +131,7 @@ class Replayer:
 
     def close(self) -> None:
         """Let go of sockets and files."""
+        self._lines.tend(is_ending=True)
         if self._monitor is not None:
             self._monitor.close()
         self._requests.close(linger=0)
@@ -139,6 +145,8 @@ class Replayer:
             except zmq.Again:
                 return
             self._log.hear(decode_heartbeat(data).index)
+            if self._lines.is_news("heard", True, known=False):
+                self._lines.info("serves the log", committed=self._log.high_water)
 
     def _serve(self) -> None:
         for _ in range(TURN_REQUESTS):
@@ -148,11 +156,14 @@ class Replayer:
             except zmq.Again:
                 return
             except (ValueError, RecursionError):
-                continue  # not our protocol
+                self._lines.seldom("warning", "malformed frame", door="replayer", why="not our protocol")
+                continue
             if isinstance(question, Fetch):
                 self._send([identity, *self._range(question)])
             else:
                 self._send([identity, ENCODER.encode(answer(self._store, question))])
+            if isinstance(question, DiscardSnapshot):
+                self._lines.info("snapshot discarded", shard=question.shard, number=question.number)
 
     def _range(self, fetch: Fetch) -> list[bytes]:
         entries = self._log.read(fetch.first_index, min(fetch.bytes_max, FETCH_BYTES_MAX))
