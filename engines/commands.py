@@ -22,7 +22,7 @@ from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
-from sequencer.process import claim
+from sequencer.process import process
 
 PROOF_MESSAGES = 50_000
 
@@ -76,7 +76,7 @@ def attach(
     if ":" in machine and not unchecked:
         _check(machine, data)
     name = name or f"{machines.find(machine)().name}-{os.getpid()}"
-    with claim(config.data_dir, name):
+    with process(config, name, machines.cut(machine, shard)[1].machine):
         run(config, machine, name, shard, stop_signal(), memory_mib=_allowance(machine, memory))
 
 

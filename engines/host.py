@@ -14,7 +14,6 @@ Rules:
 """
 
 import gc
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -33,7 +32,17 @@ from engines.seeding import Seed, seed
 from engines.taking import Taker
 from engines.versions import in_force, latest_known
 from engines.watcher import Watcher
-from sequencer.client import GOODBYE_MS, Reporter, StopSignal, Submitter, Subscriber, bound_memory, hold_memory
+from sequencer.client import (
+    GOODBYE_MS,
+    Log,
+    Reporter,
+    StopSignal,
+    Submitter,
+    Subscriber,
+    bound_memory,
+    hold_memory,
+    open_log,
+)
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
 from sequencer.errors import DivergedError, VersionError
@@ -44,6 +53,8 @@ SPARE_MIB = 256
 """Beyond its limit, for a replica that has halted at it."""
 SLOW_MS = 1000
 BREATH_NS = 50_000_000
+LOOK_NS = 100_000_000
+"""How often the log is told what has changed."""
 _STOPPED = ("halted", "diverged")
 _LIVE = ("live", "slow")
 
@@ -79,10 +90,11 @@ class Host:
         self._stop = stop
         self._state = "attaching"
         self._detail: dict[str, object] = {"machine": machine or shard.rpartition(".")[0]}
+        self._log = open_log(config, name)
         self._hand = hand or Hand()
         self._pace = Pace()
         self._locator: Locator | None = None
-        self._turned_ns = 0
+        self._turned_ns = self._looked_ns = 0
         self._search: Callable[[int], Locator] = lambda index: Locator(
             searching(config, make, shard, self.replica.position + 1, index)
         )
@@ -124,6 +136,7 @@ class Host:
 
     def close(self) -> None:
         """End the children and close the sockets."""
+        self._log.tend(is_ending=True)
         self._taker.close()
         if self._locator is not None:
             self._locator.close()
@@ -194,6 +207,7 @@ class Host:
             kept = keep(self._config, self._name, machine, self.replica)
         except OSError as problem:
             self._detail["why"] = f"{error}; the two versions cannot be kept: {problem}"
+            self._log.warning("divergence not kept", why=str(problem))
             return
         if kept is not None:
             self._detail["why"] = f"{error}; `sequencer explain-divergence {self._name}` tells more"
@@ -234,7 +248,29 @@ class Host:
     def _tell(self) -> None:
         self._turned_ns = time.monotonic_ns()
         self._hand.note_lag(self._lag)
+        if self._turned_ns - self._looked_ns > LOOK_NS:
+            self._looked_ns = self._turned_ns
+            self._tell_changes()
         self._reporter.tend(self._state, self._report)
+
+    def _tell_changes(self) -> None:
+        log, replica, taker = self._log, self.replica, self._taker
+        if log.is_news("state", self._state, "attaching") and self._state not in _STOPPED:
+            log.seldom("info", self._state, position=replica.position, lag=self._lag)
+        log.follows(self._subscriber.source)
+        if log.is_news("speaks", self._speaks, known=True):
+            log.info("speaks" if self._speaks else "silent", shards=replica.sharding.count)
+        if log.is_news("skipped", sorted(replica.skipped), sorted(replica.skipped)):
+            log.info("skip obeyed", skipped=sorted(replica.skipped), incarnation=replica.skips.incarnation)
+        if log.is_news("snapshots", taker.taken, 0):
+            log.info("snapshot brought", number=replica.markers.number, brought=taker.taken)
+        if log.is_news("snapshot error", taker.error, "") and taker.error:
+            log.warning("snapshot failed", why=taker.error)
+        log.tend()
+
+    @property
+    def _speaks(self) -> bool:
+        return self.replica.sharding.speaks and not self.replica.sharding.holds
 
     @property
     def _lag(self) -> int:
@@ -278,11 +314,13 @@ class Host:
             self._detail["state_before"] = found.state
             error = self._detail["error"] if found.error.startswith("MemoryError") else found.error
             self._detail["why"] = f"{error}, at sequence {found.sequence:,}, {found.type}"
+            self._log.error("poison found", sequence=found.sequence, command=found.command, type=found.type)
 
     def _obey(self, index: int, operations: list[Message]) -> None:
         for operation in operations:
             # What stands in the log from before was meant for an earlier process of this name.
             if isinstance(operation, DetachReplica) and operation.name == self._name and index > self._born_index >= 0:
+                self._log.info("detached", entry=index)
                 self._stop.set()
 
     def _take(self) -> None:
@@ -323,6 +361,9 @@ class Host:
         self._hand.put_down(self.replica.position)
         self._state = state
         self._detail.update({"halted_at_index": index, "error": error, "why": error, "traceback": trace})
+        self._log.error(
+            state, entry=index, after=self.replica.position, error=error, **({"traceback": trace} if trace else {})
+        )
 
     # --- what is told ---------------------------------------------------------------------------
 
@@ -338,7 +379,8 @@ class Host:
         if begun.passed_over:
             self._detail["passed_over"] = begun.passed_over
         for why in begun.passed_over:
-            print(f"passed over: {why}", file=sys.stderr, flush=True)
+            self._log.warning("snapshot passed over", why=why)
+        self._log.info("attached", shard=begun.replica.sender, began_at=begun.replica.position, **_snapshot_of(begun))
 
     def _report(self) -> dict[str, object]:
         subscriber, replica, taker = self._subscriber, self.replica, self._taker
@@ -360,7 +402,7 @@ class Host:
             "rules": in_force(replica.machine),
             "knows": latest_known(replica.machine),
             "shards": replica.sharding.count,
-            "speaks": replica.sharding.speaks and not replica.sharding.holds,
+            "speaks": self._speaks,
             **self._detail,
         }
         if not replica.sharding.speaks and self._state not in _STOPPED:
@@ -379,18 +421,24 @@ def run(config: Config, machine: str, name: str, spec: str, stop: StopSignal, *,
     """
     hold_memory()
     make, shard = cut(machine, spec)
-    watcher = Watcher(config.sources, name, shard.machine, shard.sender, machine)
+    log = open_log(config, name)
+    watcher = Watcher(config.sources, name, shard.machine, shard.sender, machine, log)
     context: Context = zmq.Context()
     try:
         while not stop.is_set:
             bound_memory(memory_mib)
-            _host(lambda: Host(config, make, name, shard.sender, stop, context, watcher.hand, machine, memory_mib))
+            _host(lambda: Host(config, make, name, shard.sender, stop, context, watcher.hand, machine, memory_mib), log)
     finally:
         context.destroy(linger=GOODBYE_MS)
         watcher.close()
 
 
-def _host(make: Callable[[], Host]) -> None:
+def _snapshot_of(begun: Seed) -> dict[str, object]:
+    """Which snapshot a replica begins with; 0 is the beginning of the log."""
+    return {"snapshot": begun.replica.markers.number, "skipped": sorted(begun.replica.skipped)}
+
+
+def _host(make: Callable[[], Host], log: Log) -> None:
     """Be a replica until asked to stop, or until it has to begin again."""
     host = None
     try:
@@ -399,7 +447,7 @@ def _host(make: Callable[[], Host]) -> None:
     except _StoppedError:
         return
     except _BeginAgainError as why:
-        print(f"begins again: {why}", file=sys.stderr, flush=True)
+        log.warning("begins again", why=str(why))
         gc.unfreeze()
     finally:
         if host is not None:

@@ -12,6 +12,7 @@ Rules:
 - A replica that is stuck while an incarnation of its machine's shards was opened that it does not know of is in a
   message that may have been skipped, and cannot hear of that: it is killed, to begin again.
 - When the replica is gone without having said so, it is told as dead at once, and the watcher ends.
+- The replica's log tells when it begins to be stuck, and when that is over.
 """
 
 import faulthandler
@@ -29,7 +30,7 @@ import zmq
 from engines.forking import close_others
 from engines.hand import Hand, InHand
 from engines.seeding import openings_of
-from sequencer.client import GOODBYE_MS, Reporter, Source
+from sequencer.client import GOODBYE_MS, Log, Reporter, Source
 from sequencer.errors import UnreachableError
 
 LOOK_MS: Final = 250
@@ -65,7 +66,7 @@ class _Process(msgspec.Struct, frozen=True):
 class Watcher:
     """The replica's side: the page, and the process that reads it."""
 
-    def __init__(self, sources: Sequence[Source], name: str, role: str, shard: str, machine: str) -> None:
+    def __init__(self, sources: Sequence[Source], name: str, role: str, shard: str, machine: str, log: Log) -> None:
         """Fork the watcher. Call it before any socket or thread is made, in the main thread."""
         self.hand = Hand()
         stack_fd = os.memfd_create("stack", os.MFD_CLOEXEC)
@@ -74,7 +75,7 @@ class Watcher:
         self._pid = os.fork()
         if not self._pid:
             os.close(self._write_fd)
-            _be_watcher(read_fd, stack_fd, self.hand, sources, name, role, shard, machine)
+            _be_watcher(read_fd, stack_fd, self.hand, sources, name, role, shard, machine, log)
         os.close(read_fd)
 
     def close(self) -> None:
@@ -93,6 +94,7 @@ def _be_watcher(
     role: str,
     shard: str,
     machine: str,
+    log: Log,
 ) -> None:
     try:
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -101,7 +103,8 @@ def _be_watcher(
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         ingress = [source.ingress for source in sources]
         reporter = Reporter(ingress, name, role, kind="replica", context=context, pid=os.getppid())
-        _Watch(os.getppid(), stack_fd, hand, reporter, sources, {"sender": shard, "machine": machine}).run(read_fd)
+        fixed = {"sender": shard, "machine": machine}
+        _Watch(os.getppid(), stack_fd, hand, reporter, sources, fixed, log).run(read_fd)
         context.destroy(linger=GOODBYE_MS)
     finally:
         os._exit(0)
@@ -118,6 +121,7 @@ class _Watch:
         reporter: Reporter,
         sources: Sequence[Source],
         fixed: dict[str, str],
+        log: Log,
     ) -> None:
         self._pid = pid
         self._stack_fd = stack_fd
@@ -125,6 +129,7 @@ class _Watch:
         self._reporter = reporter
         self._sources = sources
         self._fixed = fixed
+        self._log = log
         self._taken = -1
         self._cpu_ms = 0
         self._looks = 0
@@ -136,15 +141,19 @@ class _Watch:
             self._look(self._hand.read())
         last = self._hand.read()
         if not last.closed:
-            self._tell("dead", last, {"why": f"its process ended; {_in_hand(last) or 'nothing was in hand'}"})
+            why = f"its process ended; {_in_hand(last) or 'nothing was in hand'}"
+            self._log.error("dead", why=why)
+            self._tell("dead", last, {"why": why})
 
     def _look(self, seen: InHand) -> None:
         process = _process(self._pid)
         if not seen.first or seen.taken != self._taken:
             self._taken, self._looks, self._places = seen.taken, 0, set()
             self._cpu_ms = process.cpu_ms
-            if process.state == "T":
+            is_stopped = process.state == "T"
+            if is_stopped:
                 self._tell("stuck", seen, {"activity": "stopped", "why": "stopped by a signal, with nothing in hand"})
+            self._note(is_stuck=is_stopped, why="stopped by a signal, with nothing in hand")
             return
         held_ms = (time.monotonic_ns() - seen.since_ns) // 1_000_000
         if held_ms < STUCK_MS:
@@ -152,8 +161,17 @@ class _Watch:
         self._looks += 1
         found = self._evidence(process, held_ms)
         self._tell("stuck", seen, {**msgspec.structs.asdict(found), "why": _why(seen, found)})
+        self._note(is_stuck=True, why=_why(seen, found))
         if self._looks % SKIP_LOOKS == 0 and self._is_overruled(seen):
+            self._log.warning("killed, to begin again", why="an incarnation was opened that it does not know of")
             os.kill(self._pid, signal.SIGKILL)
+
+    def _note(self, *, is_stuck: bool, why: str) -> None:
+        if self._log.is_news("stuck", is_stuck, known=False):
+            if is_stuck:
+                self._log.warning("stuck", why=why)
+            else:
+                self._log.info("no longer stuck")
 
     def _is_overruled(self, seen: InHand) -> bool:
         try:
