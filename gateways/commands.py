@@ -23,7 +23,7 @@ from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of, has_nodes_here
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
-from sequencer.process import claim
+from sequencer.process import claim, process
 
 FLOWS = Path("./flows")
 GATEWAYS = {
@@ -81,7 +81,7 @@ def gateway_command(
     if kind not in GATEWAYS:
         raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(GATEWAYS)}")
     config = Config.load(data)
-    with claim(config.data_dir, name):
+    with process(config, name, kind):
         import_module(GATEWAYS[kind]).run(config, name)
 
 

@@ -34,6 +34,7 @@ from gateways.fix.settings import Counterparty, Settings
 from gateways.fix.store import NOWHERE, Store
 from gateways.fix.tags import Type
 from gateways.marketdata.feeds import Feed
+from gateways.news import News, What
 from gateways.order import protocol as p
 from gateways.order.session import Limits
 from gateways.order.session import Session as OrderSession
@@ -61,6 +62,8 @@ class Duties:
     """(connection, bytes)"""
     closing: list[int]
     rebuild_from: int
+    news: list[News]
+    """For the log."""
 
 
 class FixGateway:
@@ -80,6 +83,7 @@ class FixGateway:
         self._closing: list[int] = []
         self._last_words: list[tuple[int, bytes]] = []
         self._batches: list[tuple[int, bytes]] = []
+        self._news: list[News] = []
         self._rebuild_from = 0
         self._requests = Requests(self.orders, self._call, utc_ns)
 
@@ -106,7 +110,7 @@ class FixGateway:
         """A connection was made."""
         strangers = [one for one in self._connections.values() if one.session is None]
         if len(strangers) >= STRANGERS_MAX:
-            self._close(strangers[0])
+            self._cut_off(strangers[0], What.STRANGER, f"more than {STRANGERS_MAX} connections have not logged on")
         self._connections[number] = Connection(number, self._now_ms)
 
     def receive(self, number: int, data: bytes) -> None:
@@ -122,7 +126,7 @@ class FixGateway:
         except FramingError as error:
             if connection.session is not None:
                 connection.session.log_out(str(error))
-            self._close(connection)
+            self._cut_off(connection, What.MALFORMED, "no FIX message")
             return
 
     def clog(self, number: int, *, is_clogged: bool) -> None:
@@ -158,9 +162,8 @@ class FixGateway:
             self._obey(connection, connection.waiting.popleft())
         except IslandError:
             raise
-        except Exception:  # noqa: BLE001 - a defect of ours, which nobody else should suffer from
-            traceback.print_exc()
-            self._close(connection)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, which nobody else should suffer from
+            self._cut_off(connection, What.DEFECT, f"{type(error).__name__}: {error}", traceback.format_exc())
         return connection.number in self._connections
 
     def _obey(self, connection: Connection, message: Message) -> None:
@@ -192,14 +195,9 @@ class FixGateway:
     def _introduce(self, connection: Connection, message: Message) -> bool:
         """Whose connection is it? Who is not known or does not log on is cut off without a word; so is a second one."""
         party = self._settings.find(message.get(t.SENDER_COMP_ID))
-        if not self.orders.is_live or party is None or message.get(t.TARGET_COMP_ID) != self._settings.comp_id:
-            self._close(connection)
-            return False
-        if message.type != Type.LOGON or (party.password and message.get(t.PASSWORD) != party.password):
-            self._close(connection)
-            return False
-        known = self._doors.get(party.comp_id)
-        if known is not None and (known.is_leaving or known.asked or not self._cut_off_silent(known)):
+        problem = self._introduction_problem(party, message)
+        if party is None or problem:
+            self._news.append(News(What.REFUSED, message.get(t.SENDER_COMP_ID), problem, connection.number))
             self._close(connection)
             return False
         door = self._door(party)  # anew, where another connection was cut off
@@ -211,6 +209,29 @@ class FixGateway:
         connection.session.begin(self._now_ms)
         connection.door = door
         return True
+
+    def _introduction_problem(self, party: Counterparty | None, message: Message) -> str:
+        """Why not, for our eyes: the other side is not told."""
+        if not self.orders.is_live:
+            return "the gateway is only starting"
+        if party is None:
+            return "nobody of this comp id may log on"
+        if message.get(t.TARGET_COMP_ID) != self._settings.comp_id:
+            return "its TargetCompID is not ours"
+        if message.type != Type.LOGON:
+            return "its first message is no Logon"
+        if party.password and message.get(t.PASSWORD) != party.password:
+            return "its password is wrong"
+        known = self._doors.get(party.comp_id)
+        if known is not None and (known.is_leaving or known.asked or not self._cut_off_silent(known)):
+            return "it is on another connection"
+        return ""
+
+    def _cut_off(self, connection: Connection, what: What, why: str, trace: str = "") -> None:
+        """Let go of a connection for what it did, or what we did wrong."""
+        who = connection.door.party.comp_id if connection.door is not None else ""
+        self._news.append(News(what, who, why, connection.number, trace))
+        self._close(connection)
 
     def _cut_off_silent(self, door: Door) -> bool:
         """Make room for a new connection, where there is none or nothing is heard of it; whether there is room."""
@@ -238,6 +259,8 @@ class FixGateway:
         door = connection.door
         if door is None or door.session is not connection.session:
             return
+        if connection.session is not None:
+            self._tell_end(door, connection.session, connection.number)
         if connection.session is not None and connection.session.out:
             self._last_words.append((connection.number, b"".join(connection.session.out)))
             connection.session.out.clear()
@@ -248,10 +271,16 @@ class FixGateway:
         elif not door.asked:
             self._forget(door)
 
+    def _tell_end(self, door: Door, session: Session, number: int) -> None:
+        what, why = (What.LOGGED_OFF if door.client_id else What.REFUSED), session.why or "its connection is gone"
+        if door.party.password:
+            why = why.replace(door.party.password, "***")  # a reject may quote what was sent
+        self._news.append(News(what, door.party.comp_id, why, number))
+
     # --- the order session ------------------------------------------------------------------------
 
     def _call(self, door: Door, *messages: p.Frame | m.Message) -> None:
-        self.orders.receive(door.link, p.ENCODER.encode(messages))
+        self.orders.hear(door.link, messages)
 
     def _log_on(self, door: Door) -> None:
         """Find the client; the Logon is answered when that is done."""
@@ -339,7 +368,13 @@ class FixGateway:
         door.store.rewind(told.last_number)
         door.store.log_on(on=True)
         session.accept()
+        if session.state is State.ACTIVE:
+            self._news.append(News(What.LOGGED_ON, door.party.comp_id, connection=self._number_of(session)))
         self._fetch(door)
+
+    def _number_of(self, session: Session) -> int:
+        """Of the connection that a session is on."""
+        return next((one.number for one in self._connections.values() if one.session is session), 0)
 
     def _report(self, door: Door, event: e.Event) -> None:
         place = door.place_of(event)
@@ -409,7 +444,7 @@ class FixGateway:
         for connection in tuple(self._connections.values()):
             if connection.session is None:
                 if now_ms - connection.since_ms > STRANGER_MS:
-                    self._close(connection)
+                    self._cut_off(connection, What.STRANGER, f"no Logon within {STRANGER_MS // 1000} s")
                 continue
             connection.session.tick(now_ms)
             if connection.session.state is State.ENDED:
@@ -451,7 +486,8 @@ class FixGateway:
         frames += self._last_words
         closing, self._closing, self._last_words = self._closing, [], []
         batches, self._batches = self._batches, []
-        return Duties(batches, frames, closing, self._rebuild_from)
+        news, self._news = self._news, []
+        return Duties(batches, frames, closing, self._rebuild_from, news)
 
     def close(self) -> None:
         """Let go of the stores."""

@@ -23,8 +23,18 @@ from engines.messages import COMMANDS
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
 from gateways.marketdata.feeds import Feeds
+from gateways.news import News, What
 from gateways.turns import TURN_S, Turns
-from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
+from sequencer.client import (
+    Replay,
+    Reporter,
+    StopSignal,
+    Submitter,
+    Subscriber,
+    hold_memory,
+    open_log,
+    stop_signal,
+)
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
@@ -68,6 +78,7 @@ class FixServer:
         self, config: Config, name: str, settings: Settings, context: "zmq.Context[zmq.Socket[bytes]]"
     ) -> None:
         self.gateway = FixGateway(settings, config.data_dir / name, time.time_ns)
+        self._log = open_log(config, name)
         self._config = config
         self._context = context
         self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
@@ -79,6 +90,9 @@ class FixServer:
         self._history: Replay | None = None
         self._history_index = 0
         self._transports: dict[int, asyncio.Transport] = {}
+        self._addresses: dict[int, str] = {}
+        self._gone: list[int] = []
+        """Connections whose addresses are still there for the log."""
         self._paused: set[int] = set()
         self._connections = 0
         self._failure: IslandError | None = None
@@ -109,6 +123,8 @@ class FixServer:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
             self._failure = IslandError(f"cannot listen on {endpoint} (endpoints.fix): {why}")
+        else:
+            self._log.info("listening", endpoint=endpoint, position=self.gateway.orders.position)
 
     async def _end(self) -> None:
         if self._listener is not None:
@@ -116,8 +132,10 @@ class FixServer:
         self.gateway.stop()
         with contextlib.suppress(IslandError):
             self.gateway.flush()
-            for number, data in self.gateway.duties().frames:
+            duties = self.gateway.duties()
+            for number, data in duties.frames:
                 self._send(number, data)
+            self._tell(duties.news)
         for transport in self._transports.values():
             transport.close()
         deadline_s = asyncio.get_running_loop().time() + CLOSE_S
@@ -126,6 +144,7 @@ class FixServer:
                 break
             await asyncio.sleep(TURN_S)
         self._end_history()
+        self._log.tend(is_ending=True)
         self._feeds.close()
         self._reporter.close()
         self.gateway.close()
@@ -137,6 +156,7 @@ class FixServer:
         self._connections += 1
         transport.set_write_buffer_limits(high=CLOGGED_BYTES)
         self._transports[self._connections] = transport
+        self._addresses[self._connections] = ":".join(map(str, (transport.get_extra_info("peername") or ())[:2]))
         self.gateway.opened(self._connections)
         self._turns.wake()
         return self._connections
@@ -157,6 +177,7 @@ class FixServer:
     def lost(self, number: int) -> None:
         """Forget a connection."""
         self._transports.pop(number, None)
+        self._gone.append(number)
         self._paused.discard(number)
         self.gateway.lost(number)
         self._turns.wake()
@@ -210,6 +231,9 @@ class FixServer:
             if number in self._transports:
                 self._transports[number].resume_reading()
         self._follow_history(duties.rebuild_from)
+        self._tell(duties.news)
+        self._log.follows(self._subscriber.source)
+        self._log.tend()
         self._reporter.tend("live" if self.gateway.orders.is_live else "catching-up", self._report)
 
     def _send(self, number: int, data: bytes) -> None:
@@ -218,7 +242,19 @@ class FixServer:
             return
         transport.write(data)
         if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:  # reports that nobody reads
+            kind = What.SLOW
+            self._log.seldom(kind.level, kind.event, at_once=kind.at_once, address=self._addresses.get(number, ""))
             transport.abort()
+
+    def _tell(self, news: Iterable[News]) -> None:
+        for one in news:
+            told = {"comp_id": one.who, "address": self._addresses.get(one.connection, ""), "why": one.why}
+            if one.traceback:
+                told["traceback"] = one.traceback
+            self._log.seldom(one.what.level, one.what.event, at_once=one.what.at_once, **told)
+        for number in self._gone:
+            self._addresses.pop(number, None)
+        self._gone.clear()
 
     def _follow_history(self, index: int) -> None:
         """Have a history open that goes on at `index`, or none for 0."""
@@ -226,6 +262,7 @@ class FixServer:
             self._end_history()
         if index and self._history is None:
             self._history, self._history_index = Replay(self._config.sources, index, context=self._context), index
+            self._log.seldom("info", "old entries are read", at_once=10, first_index=index)
 
     def _end_history(self) -> None:
         if self._history is not None:

@@ -26,13 +26,14 @@ from gateways.marketdata.protocol import (
     TRADES,
     LevelUpdate,
     OrderUpdate,
+    Refused,
     TradeUpdate,
     Update,
     topic,
 )
 from gateways.marketdata.queries import answer
 from gateways.orders import runs
-from sequencer.client import Reporter, Subscriber, bind, hold_memory, stop_signal, tune
+from sequencer.client import Log, NoLog, Reporter, Subscriber, bind, hold_memory, open_log, stop_signal, tune
 from sequencer.config import Config
 from sequencer.envelope import Entry
 
@@ -98,8 +99,10 @@ class MarketDataGateway:
         subscriber: Stream,
         *,
         context: "zmq.Context[zmq.Socket[bytes]]",
+        log: Log | None = None,
     ) -> None:
         self.books = Books()
+        self.log = log or NoLog()
         self.position = 0
         self.requests = 0
         self.is_live = False
@@ -135,6 +138,7 @@ class MarketDataGateway:
 
     def close(self) -> None:
         """Close what this gateway opened."""
+        self.log.tend(is_ending=True)
         self._router.close(linger=0)
         self._updates.close(linger=0)
 
@@ -142,6 +146,8 @@ class MarketDataGateway:
         bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates")
         bind(self._router, self._endpoint, "endpoints.marketdata")
         self.is_live = True
+        endpoints = {"endpoint": self._endpoint, "updates": self._updates_endpoint}
+        self.log.info("listening", **endpoints, position=self.position)
 
     def _take_entry(self, entry: Entry) -> None:
         self._log = entry.cluster
@@ -176,6 +182,8 @@ class MarketDataGateway:
                 return
             self.requests += 1
             reply = answer(self.books, frames[0] if len(frames) == 1 else b"")
+            if isinstance(reply, Refused):
+                self.log.seldom("info", "request refused", why=reply.reason)
             self._router.send_multipart((reader, self._log, ENCODER.encode(reply)), zmq.NOBLOCK)
 
     def _beat(self) -> None:
@@ -184,6 +192,7 @@ class MarketDataGateway:
             self._beat_ms = now_ms
             for book in self.books.books.values():
                 self._publish(book.heartbeats())
+            self.log.tend()
 
 
 def run(config: Config, name: str) -> None:
@@ -194,11 +203,12 @@ def run(config: Config, name: str) -> None:
     subscriber = Subscriber(config.sources, next_index=1, context=context)
     reporter = Reporter(config.ingress, name, "marketdata", context=context, monitor=config.monitoring.get(name, ""))
     endpoints = (config.endpoint("marketdata"), config.endpoint("marketdata_updates"))
-    gateway = MarketDataGateway(*endpoints, subscriber, context=context)
+    gateway = MarketDataGateway(*endpoints, subscriber, context=context, log=open_log(config, name))
     try:
         gateway.wake_on(stop.fd)
         while not stop.is_set:
             gateway.turn()
+            gateway.log.follows(subscriber.source)
             reporter.tend("live" if gateway.is_live else "catching-up", lambda: _report(gateway, subscriber))
     finally:
         gateway.close()

@@ -20,7 +20,20 @@ import zmq
 from engines.messages import COMMANDS
 from gateways.order.protocol import FRAME_BYTES_MAX
 from gateways.order.session import Limits, Session
-from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, bind, hold_memory, stop_signal, tune
+from sequencer.client import (
+    Log,
+    NoLog,
+    Replay,
+    Reporter,
+    StopSignal,
+    Submitter,
+    Subscriber,
+    bind,
+    hold_memory,
+    open_log,
+    stop_signal,
+    tune,
+)
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry
 
@@ -73,8 +86,10 @@ class OrderGateway:
         *,
         context: "zmq.Context[zmq.Socket[bytes]]",
         limits: Limits | None = None,
+        log: Log | None = None,
     ) -> None:
         self.session = Session(limits)
+        self.log = log or NoLog()
         self._endpoint = endpoint
         self._subscriber = subscriber
         self._submitter = submitter
@@ -107,6 +122,7 @@ class OrderGateway:
 
     def close(self) -> None:
         """Close what this gateway opened."""
+        self.log.tend(is_ending=True)
         if self._router is not None:
             self._router.close(linger=0)
         self._end_history()
@@ -134,6 +150,7 @@ class OrderGateway:
         bind(self._router, self._endpoint, "endpoints.order")
         self._poller.register(self._router, zmq.POLLIN)
         self.session.is_live = True
+        self.log.info("listening", endpoint=self._endpoint, position=self.session.position)
 
     def _take_history(self, history: History) -> None:
         entries = history.step(REBUILD_ENTRIES)
@@ -149,6 +166,9 @@ class OrderGateway:
         self._submitter.flush()
         for connection, frame in duties.frames:
             self._send(connection, frame)
+        for news in duties.news:
+            kind = news.what
+            self.log.seldom(kind.level, kind.event, at_once=kind.at_once, client=news.who, why=news.why)
         self._follow_history(duties.rebuild_from)
 
     def _follow_history(self, index: int) -> None:
@@ -157,6 +177,7 @@ class OrderGateway:
             self._end_history()
         if index and self._history is None:
             self._history, self._history_index = self._open_history(index), index
+            self.log.seldom("info", "old entries are read", at_once=10, first_index=index)
 
     def _end_history(self) -> None:
         if self._history is not None:
@@ -170,7 +191,8 @@ class OrderGateway:
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise
-            self.session.lost(connection)
+            is_slow = error.errno == zmq.EAGAIN
+            self.session.lost(connection, "it does not take its reports" if is_slow else "it is gone", is_slow=is_slow)
 
 
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
@@ -187,12 +209,15 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
         submitter,
         lambda first_index: Replay(config.sources, first_index, context=context),
         context=context,
+        log=open_log(config, name),
     )
     try:
         gateway.wake_on(stop.fd)
         submitter.open()
         while not stop.is_set:
             gateway.turn()
+            gateway.log.follows(subscriber.source)
+            gateway.log.tend()
             state = "live" if gateway.session.is_live else "catching-up"
             reporter.tend(state, lambda: _report(gateway.session, subscriber, submitter))
     finally:
