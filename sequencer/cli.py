@@ -13,10 +13,10 @@ import typer
 import zmq
 from rich.console import Group
 
-from sequencer import admin, deployment, generating, group, log_tools, node, replayer, rolling
+from sequencer import admin, deployment, generating, group, log_tools, node, reading_logs, replayer, rolling
 from sequencer.client import stop_signal
-from sequencer.config import FILE_NAME, Config
-from sequencer.errors import ConfigError, IslandError
+from sequencer.config import FILE_NAME, Config, LogLevel
+from sequencer.errors import IslandError
 from sequencer.output import (
     DEFAULT_DATA,
     DataDir,
@@ -27,7 +27,7 @@ from sequencer.output import (
     print_json,
     table,
 )
-from sequencer.process import claim
+from sequencer.process import exit_code, process
 from sequencer.protocol import MembersAre
 from sequencer.supervisor import stop_all
 
@@ -69,7 +69,7 @@ def main() -> None:
         sys.exit(130)
     except IslandError as error:
         complain(error)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(exit_code(error))
     except zmq.ZMQError as error:
         complain(f"ZeroMQ: {error}")
         sys.exit(1)
@@ -79,7 +79,7 @@ def main() -> None:
 def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
     """Run one sequencer node of the venue in the foreground."""
     config = Config.load(data)
-    with claim(config.data_dir, config.node(name).name):
+    with process(config, config.node(name).name, "node"):
         node.run(config, name, stop_signal())
 
 
@@ -87,7 +87,7 @@ def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
 def replayer_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
     """Serve the log of one node to readers, in the foreground."""
     config = Config.load(data)
-    with claim(config.data_dir, f"{config.node(name).name}-replayer"):
+    with process(config, f"{config.node(name).name}-replayer", "replayer"):
         replayer.run(config, name, stop_signal())
 
 
@@ -150,6 +150,22 @@ def health(
         if not reasons:
             console.print("well")
     raise typer.Exit(1 if reasons else 0)
+
+
+@app.command("logs", epilog="Example: sequencer logs node-1 node-2 --follow --level warning")
+def logs_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Processes, as status shows them; supervisor. [all]")
+    ] = None,
+    data: DataDir = DEFAULT_DATA,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they grow, until Ctrl-C.")] = False,
+    level: Annotated[LogLevel, typer.Option(help="Only lines of this level and above.")] = LogLevel.DEBUG,
+    last: Annotated[int, typer.Option("-n", min=0, help="Begin so many lines before the end; 0: with all.")] = 0,
+) -> None:
+    """Print what the processes of this host told of themselves, merged by time."""
+    stop = stop_signal() if follow else None
+    for line in reading_logs.merged(Config.load(data), names or [], level=level.value, last=last, stop=stop):
+        typer.echo(line)
 
 
 @app.command(epilog="Example: sequencer sessions -o json")

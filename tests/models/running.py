@@ -29,6 +29,7 @@ from sequencer.client import Submitter, Subscriber
 from sequencer.config import FILE_NAME, Config
 from sequencer.envelope import Batch, Entry
 from sequencer.process import running
+from tests.models.logfmt import parsed
 
 PATIENCE_S = 60.0
 STOP_S = 20.0
@@ -66,6 +67,13 @@ def complaint(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
     lines = done.stderr.splitlines()
     assert (done.returncode, len(lines)) == (code, 1), done
     return lines[0]
+
+
+def last_words(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    """Why a process could not go on, as the last line of its log says; its exit code must be `code`."""
+    said = parsed(done.stderr.splitlines()[-1])
+    assert (done.returncode, said["level"], said["event"]) == (code, "error", "process failed"), done
+    return said["error"]
 
 
 def make(
