@@ -112,7 +112,19 @@ def written(venue: Running) -> str:
     session = Session(venue)
     venue.run("leader", "transfer", "node-1")
     venue.await_well()
-    for part in (_looking, _replicas, _snapshots, _history, _poison, _trades, _shards, _own, _versions, _nodes):
+    for part in (
+        _looking,
+        _telling,
+        _replicas,
+        _snapshots,
+        _history,
+        _poison,
+        _trades,
+        _shards,
+        _own,
+        _versions,
+        _nodes,
+    ):
         part(session)
     return "\n".join(session.text).rstrip() + "\n"
 
@@ -131,6 +143,24 @@ def _looking(session: Session) -> None:
     session.run("health")
     session.run("status", shown=16)
     session.say("`sequencer top` shows this on the whole screen, with rates and what has changed of late.")
+
+
+def _telling(session: Session) -> None:
+    session.say(
+        "## What do they say?",
+        "Each process tells what changes, one line an event, on stderr; `sequencer up` keeps that in "
+        "DIR/logs/NAME.log, and what was before in NAME.log.1: `file_bytes` under `[logs]` of venue.toml says how "
+        "much. `level` there, or SEQUENCER_LOG_LEVEL, says what is written: debug, info, warning, error. Lines are"
+        " logfmt: time, level, process, event, and what belongs to it; a traceback is one value, which `sed "
+        "'s/\\\\n/\\n/g'` unfolds. Passwords, keys and what clients send are not in them. What strangers cause "
+        "makes a line a second of each kind, with `left_out` lines counted. `--follow` goes on until Ctrl-C, "
+        "`--level warning` leaves out the rest; without names, all processes of this host are merged by time.",
+    )
+    session.run("logs supervisor -n 2")
+    session.say(
+        "The supervisor has a port under `[monitoring]` as well: which of its children are up, and how often each was "
+        "started again (`sequencer_child_up`, `sequencer_child_restarts_total`)."
+    )
 
 
 def _replicas(session: Session) -> None:
