@@ -18,6 +18,7 @@ from gateways.flow import send as sending
 from gateways.marketdata.client import MarketDataClient
 from gateways.marketdata.fold import depth_in_log
 from gateways.up import detach, up
+from gateways.web.keys import Keys, rights_of
 from sequencer.client import stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
@@ -40,6 +41,9 @@ flow_app = typer.Typer(
 )
 
 
+key_app = typer.Typer(
+    no_args_is_help=True, help="Keys for trading over WebSocket and REST. Example: sequencer api-key issue ANN"
+)
 trade_app = typer.Typer(no_args_is_help=True, help="Trades that have to be mended. Example: sequencer trade show 1234")
 
 
@@ -55,6 +59,7 @@ def register(app: typer.Typer) -> None:
     )
     app.add_typer(flow_app, name="flow")
     app.add_typer(trade_app, name="trade")
+    app.add_typer(key_app, name="api-key")
 
 
 def up_command(
@@ -180,6 +185,54 @@ def _mend(data: Path, sequence: int, price: str | None, quantity: str | None, re
         before, after = trades.correct(Config.load(data), sequence, price, quantity, reason)
     rows = [{"": "was", **before.as_row()}, {"": "is", **after.as_row()}]
     console.print(table("trade", ("", *TRADE_COLUMNS), rows))
+
+
+# --- API keys -----------------------------------------------------------------------------------
+
+KEY_COLUMNS = ("key", "client", "may")
+
+
+@key_app.command("issue", epilog="Example: sequencer api-key issue ANN --may read --may trade")
+def key_issue(
+    client: Annotated[str, typer.Argument(help="Whose it is; operator.NAME for one who may operate the venue.")],
+    may: Annotated[
+        list[str] | None, typer.Option(help="read, trade, drop_copy, operate; by default what fits.")
+    ] = None,
+    data: DataDir = DEFAULT_DATA,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Make a key, and print it and its secret: this is the only time. It counts within a second."""
+    data_dir = Config.load(data).data_dir
+    keys = Keys.load(data_dir)
+    made = keys.issue(client, may or rights_of(client))
+    keys.save(data_dir)
+    if output is Format.JSON:
+        print_json(made)
+    else:
+        console.print(f"key     {made.key}\nsecret  {made.secret}\nmay     {', '.join(made.may)}", soft_wrap=True)
+
+
+@key_app.command("list", epilog="Example: sequencer api-key list -o json")
+def key_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
+    """Show who may trade, read and operate; secrets are not shown."""
+    found = Keys.load(Config.load(data).data_dir).all.values()
+    if output is Format.JSON:
+        print_json([{"key": one.key, "client": one.client, "may": one.may} for one in found])
+    else:
+        rows = [{"key": one.key, "client": one.client, "may": ", ".join(one.may)} for one in found]
+        console.print(table("keys", KEY_COLUMNS, rows))
+
+
+@key_app.command("revoke", epilog="Example: sequencer api-key revoke 9f86d081884c7d65")
+def key_revoke(
+    key: Annotated[str, typer.Argument(help="The key, as `api-key list` shows it.")], data: DataDir = DEFAULT_DATA
+) -> None:
+    """Have a key count no longer: its connections are closed within a second."""
+    data_dir = Config.load(data).data_dir
+    keys = Keys.load(data_dir)
+    gone = keys.revoke(key)
+    keys.save(data_dir)
+    console.print(f"key {gone.key} of {gone.client} is revoked", highlight=False)
 
 
 # --- flows --------------------------------------------------------------------------------------

@@ -174,22 +174,30 @@ class Session:
 
     def receive(self, connection: bytes, data: bytes) -> None:
         """Take one frame of a client. Whatever is in it, nothing is raised."""
-        link = self._links.get(connection) or Link(connection, self._now_ms)
-        link.heard_ms = self._now_ms
         try:
             messages = FROM_CLIENT.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._say(link, Reject(0, 0, f"a frame is an array of session messages and commands: {error}"))
+            self._say(self._heard(connection), Reject(0, 0, f"expected session messages and commands: {error}"))
             self._news.append(News(What.MALFORMED))
             return
-        handlers = self._handlers
+        self.hear(connection, messages)
+
+    def _heard(self, connection: bytes) -> Link:
+        """The connection that says something."""
+        link = self._links.get(connection) or Link(connection, self._now_ms)
+        link.heard_ms = self._now_ms
+        return link
+
+    def hear(self, connection: bytes, messages: Iterable[Any]) -> None:
+        """The same, of a client in this process, which needs no frame."""
+        link, handlers = self._heard(connection), self._handlers
         strangers = set()
         for message in messages:
             handler = handlers.get(type(message))
             if handler is not None:
                 handler(link, message)
             elif not self._take(link, message):
-                strangers.add(message.client_id)  # type: ignore[union-attr]
+                strangers.add(message.client_id)
         for client_id in sorted(strangers):
             self._say_off(link, client_id, LogoffReason.NOT_LOGGED_ON)
         if self._repeats:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateways import events as e
 from gateways.names import Directory
-from gateways.web.executions import Row, row
+from gateways.web.executions import Row, listed, row
 from gateways.web.past import told, with_client
 from gateways.web.refusals import RefusedError
 
@@ -57,7 +57,13 @@ class Copies:
         return self._message("snapshot", missed, log_sequence=position)
 
     def _message(self, kind: str, rows: list[Row], **more: int) -> bytes:
-        head: dict[str, Any] = {"channel": "drop_copy", "type": kind, "sequence": self._number, "data": rows, **more}
+        head: dict[str, Any] = {
+            "channel": "drop_copy",
+            "type": kind,
+            "sequence": self._number,
+            "data": listed(rows),
+            **more,
+        }
         return msgspec.json.encode(head)
 
 

@@ -211,6 +211,8 @@ _PATHS: Final[dict[tuple[str, str], _Endpoint]] = {
 def openapi(version: str) -> bytes:
     """REST, as JSON."""
     _refs, bodies = msgspec.json.schema_components(_BODIES, ref_template="#/components/schemas/{name}")
+    for body in bodies.values():
+        body["properties"].pop("token", None)  # a request over REST is signed
     paths: dict[str, Any] = {}
     for (method, path), endpoint in _PATHS.items():
         paths.setdefault(path, {})[method] = _operation(method, path, endpoint)
@@ -311,9 +313,7 @@ def _requests() -> dict[str, Schema]:
         "subscribe_private": _asked(turn, private),
     }
     for method, kind in requests.METHODS.items():
-        body = bodies[kind.__name__]
-        with_token = body | {"properties": body["properties"] | {"token": _TEXT}}
-        made[method] = _asked({"const": method}, with_token)
+        made[method] = _asked({"const": method}, bodies[kind.__name__])
     return made
 
 

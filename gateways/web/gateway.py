@@ -23,6 +23,8 @@ from gateways.flow import lines
 from gateways.marketdata.books import Books
 from gateways.order.session import Limits
 from gateways.orders import runs
+from gateways.web import requests
+from gateways.web.executions import listed, with_field
 from gateways.web.hub import Hub, reply
 from gateways.web.keys import DROP_COPY, Gate, Key, Keys
 from gateways.web.past import COUNT, COUNT_MAX, Asked, PastReports
@@ -99,8 +101,9 @@ class WebGateway:
 
     def order(self, caller: int, client: str, method: str, params: bytes) -> None:
         """A request about orders."""
+        request = requests.read(method, params)
         self._pending[caller] = None
-        self.private.order(client, Call(caller, method), params)
+        self.private.order(client, Call(caller, method), request)
 
     def open_orders(self, caller: int, client: str) -> None:
         """Live orders, the place in the log, the next command's number."""
@@ -161,7 +164,7 @@ class WebGateway:
     def old_past(self, entries: Iterable[Entry]) -> None:
         """Take old entries, from `Duties.past_from` on, in order."""
         for found in self._past.take(entries):
-            body = {"executions": found.rows, "log_sequence": found.up_to}
+            body = {"executions": listed(found.rows), "log_sequence": found.up_to}
             self._answer(found.caller, (200, msgspec.json.encode(body)))
 
     def old_accounts(self, entries: Iterable[Entry]) -> None:
@@ -244,15 +247,20 @@ class WebGateway:
                 self.timers.done(self.trading.orders.names.client_name(event.account_id))
 
     def _hand_out(self, one: Reply) -> None:
-        caller = one.call.caller
+        caller, told = one.call.caller, one.result
         if caller > 0:
             outcome: dict[str, Any] = {"success": not one.error}
-            outcome |= {name: told for name, told in (("result", one.result), ("error", one.error)) if told}
+            outcome |= {name: said for name, said in (("result", told), ("error", one.error)) if said}
             self._owed.told.append(([caller], reply(one.call.method, one.call.req_id, outcome)))
-        elif caller in self._pending:
-            body = one.result | ({"error": one.error} if one.error else {})
-            self._answer(caller, (one.status, msgspec.json.encode(body)))
+            return
+        if one.error:
+            told = msgspec.Raw((with_field(told.decode(), "error", one.error) if told else _error(one.error)).encode())
+        self._answer(caller, (one.status, bytes(told)))
 
     def _answer(self, caller: int, answer: Answer) -> None:
         if self._pending.pop(caller, self) is not self:
             self._owed.answers.append((caller, answer))
+
+
+def _error(why: str) -> str:
+    return msgspec.json.encode({"error": why}).decode()

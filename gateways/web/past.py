@@ -16,7 +16,7 @@ import msgspec
 from gateways import events as e
 from gateways.names import Directory
 from gateways.orders import Orders, runs
-from gateways.web.executions import Row, row
+from gateways.web.executions import Row, row, with_field
 from sequencer.envelope import Entry
 
 WAITING_MAX: Final = 32
@@ -106,7 +106,8 @@ class _Fold:
             if report.sequence > one.since and one.client_id in (0, report.client_id):
                 made = row(report, nth, self._names)
                 if made is not None:
-                    self._rows[one.caller].append(made if one.client_id else with_client(made, report, self._names))
+                    whole = made if one.client_id else with_client(made, report, self._names)
+                    self._rows[one.caller].append(whole)
 
 
 def told(event: e.Event | e.Trade) -> list[tuple[e.Event, int]]:
@@ -118,4 +119,4 @@ def told(event: e.Event | e.Trade) -> list[tuple[e.Event, int]]:
 
 def with_client(made: Row, report: e.Event, names: Directory) -> Row:
     """A row for those who read the reports of all clients."""
-    return {"client": names.client_name(report.client_id), **made}
+    return with_field(made, "client", names.client_name(report.client_id))

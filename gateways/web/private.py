@@ -42,10 +42,6 @@ class Params(msgspec.Struct, forbid_unknown_fields=True):
     since: int | None = None
 
 
-class _Token(msgspec.Struct):
-    token: str = ""
-
-
 class Private:
     """The private side of all connections."""
 
@@ -80,12 +76,8 @@ class Private:
         """Connections that have shown a key which is none any more."""
         return [number for number, keys in self._keys.items() if not all(map(self.gate.is_valid, keys.values()))]
 
-    def holder(self, number: int, params: msgspec.Raw) -> Key:
-        """Whose request this is, by the token in it. Raises RefusedError."""
-        try:
-            token = msgspec.json.decode(params, type=_Token).token
-        except msgspec.DecodeError as error:
-            raise RefusedError(f"params: {error}") from None
+    def holder(self, number: int, token: str) -> Key:
+        """Whose request this is. Raises RefusedError."""
         shown = self._keys.setdefault(number, {})
         key = shown.get(token)
         if key is None or not self.gate.is_valid(key):
@@ -99,13 +91,13 @@ class Private:
 
     def act(self, number: int, method: str, req_id: int | None, params: msgspec.Raw) -> None:
         """Take a request about orders; Trading replies. Raises RefusedError."""
-        key = self.holder(number, params)
+        request = requests.read(method, params)
+        key = self.holder(number, request.token)
         key.demand(TRADE)
-        self.order(key.client, Call(number, method, req_id), _without_token(params))
+        self.order(key.client, Call(number, method, req_id), request)
 
-    def order(self, client: str, call: Call, params: bytes) -> None:
+    def order(self, client: str, call: Call, request: Any) -> None:
         """The same, of a client that is known. Raises RefusedError."""
-        request = requests.read(call.method, params)
         if isinstance(request, CancelAllOrdersAfter):
             self._set_timer(client, call, request.timeout)
         else:
@@ -118,7 +110,7 @@ class Private:
         times = {"current_time": iso_text(now_ms * 1_000_000)} | (
             {"trigger_time": iso_text(due_ms * 1_000_000)} if due_ms else {}
         )
-        self._trading.reply(call, times)
+        self._trading.reply(call, msgspec.Raw(msgspec.json.encode(times)))
 
     def subscribe(self, number: int, req_id: int | None, raw: msgspec.Raw) -> Iterator[bytes]:
         """Begin a private channel; what is told at once (Trading tells more). Raises RefusedError."""
@@ -163,11 +155,11 @@ class Private:
         return found[channel]
 
     def _params(self, number: int, raw: msgspec.Raw) -> tuple[Params, Key]:
-        key = self.holder(number, raw)
         try:
             params = msgspec.json.decode(raw, type=Params)
         except msgspec.DecodeError as error:
             raise RefusedError(f"params: {error}") from None
+        key = self.holder(number, params.token)
         key.demand(_RIGHTS[params.channel])
         return params, key
 
@@ -240,10 +232,3 @@ def credit_rows(held: Iterable[Holding]) -> list[dict[str, Any]]:
 def _accepted(method: str, req_id: int | None, channel: str) -> bytes:
     head: dict[str, Any] = {"method": method, "success": True, "result": {"channel": channel}}
     return msgspec.json.encode(head if req_id is None else head | {"req_id": req_id})
-
-
-def _without_token(params: msgspec.Raw) -> bytes:
-    """The same parameters, for those who do not ask whose they are."""
-    fields = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
-    fields.pop("token", None)
-    return msgspec.json.encode(fields)

@@ -51,6 +51,7 @@ class AddOrder(msgspec.Struct, forbid_unknown_fields=True):
 
     `limit_price` of a market order is its protection; the price band, where it is left out. `cl_ord_id` is made from
     the command's number, where it is left out. `number`, of any command: the client's own count; see `docs/web.md`.
+    `token`, of any request: whose it is, where it is not signed.
     """
 
     symbol: Text
@@ -64,6 +65,7 @@ class AddOrder(msgspec.Struct, forbid_unknown_fields=True):
     stp_type: Literal["allow", "cancel_newest", "cancel_oldest", "cancel_both"] = "allow"
     cl_ord_id: Text = ""
     number: CommandNumber = 0
+    token: Text = ""
 
 
 class AmendOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,6 +78,7 @@ class AmendOrder(msgspec.Struct, forbid_unknown_fields=True):
     limit_price: Number = msgspec.field(default_factory=_no_number)
     new_cl_ord_id: Text = ""
     number: CommandNumber = 0
+    token: Text = ""
 
 
 class CancelOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,6 +88,7 @@ class CancelOrder(msgspec.Struct, forbid_unknown_fields=True):
     order_id: Texts = []
     symbol: Text = ""
     number: CommandNumber = 0
+    token: Text = ""
 
 
 class CancelAll(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,12 +96,14 @@ class CancelAll(msgspec.Struct, forbid_unknown_fields=True):
 
     symbol: Text = ""
     number: CommandNumber = 0
+    token: Text = ""
 
 
 class CancelAllOrdersAfter(msgspec.Struct, forbid_unknown_fields=True):
     """Cancel all of one's orders in so many seconds, unless this is said again; 0: not any more."""
 
     timeout: Annotated[int, Meta(ge=0, le=TIMER_S_MAX)]
+    token: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ _REFUSED: Final[dict[type, str]] = {
     e.InstrumentRejected: "refused",
     e.BatchRejected: "refused",
 }
-_TOLD: Final = msgspec.json.Encoder()
+_JSON: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Reply:
     """What came of a command, or of a request that none followed from. Without an `error` it is done."""
 
     call: Call
-    result: dict[str, Any]
+    result: msgspec.Raw
+    """A JSON object; empty, where nothing is to be said."""
     error: str = ""
     status: int = 200
 
@@ -124,7 +125,7 @@ class Trading:
 
     def inquire(self, client: str, call: Call) -> None:
         """Tell a client's live orders."""
-        self._when_on(client, call, lambda desk: self.reply(call, {"orders": self._live(desk), **self._place(desk)}))
+        self._when_on(client, call, lambda desk: self.reply(call, self._open_orders(desk)))
 
     def watch(self, client: str, call: Call, since: int | None, *, snapshot: bool = True) -> None:
         """Tell the caller of everything that happens to the client's orders, from now on, or from behind `since` on."""
@@ -204,10 +205,13 @@ class Trading:
             missed = [row for event, nth in past if (row := executions.row(event, nth, self.orders.names))]
         self._tell(desk)  # what others are still to be told has the numbers before this
         desk.watchers[call.caller] = None
-        self.reply(call, {"channel": "executions"})
+        self.reply(call, msgspec.Raw(b'{"channel":"executions"}'))
         if snapshot or missed:
             text = self._message(desk, "snapshot", self._live(desk) if snapshot else [], since=missed)
             self.told.append(([call.caller], text))
+
+    def _open_orders(self, desk: _Desk) -> msgspec.Raw:
+        return msgspec.Raw(_JSON.encode({"orders": executions.listed(self._live(desk)), **self._place(desk)}))
 
     def _live(self, desk: _Desk) -> list[executions.Row]:
         names = self.orders.names
@@ -220,7 +224,7 @@ class Trading:
     # --- answers ----------------------------------------------------------------------------------
 
     def _say(self, desk: _Desk, *messages: p.Frame | m.Message) -> None:
-        self.orders.receive(desk.link, p.ENCODER.encode(messages))
+        self.orders.hear(desk.link, messages)
 
     def _hear(self, desk: _Desk, message: object) -> None:
         """What the order session says to a client."""
@@ -241,30 +245,28 @@ class Trading:
             self._logged_off(desk, message.text)
 
     def _happened(self, desk: _Desk, event: e.Event) -> None:
-        if event.number:
-            for call in desk.waiting.pop(event.number, ()):
-                self._answer(desk, call, event)
-        nth = 0
-        if event.sequence <= desk.seen:
-            is_second = type(event) is e.Fill and not event.is_maker and event.sequence == desk.seen
-            if not is_second:
-                return  # an answer that was asked for again
-            nth = 1
-        desk.seen = event.sequence
-        if desk.watchers:
-            row = executions.row(event, nth, self.orders.names)
-            if row is not None:
-                desk.fresh.append(row)
-                self._speaking[desk] = None
+        calls = desk.waiting.pop(event.number, ()) if event.number else ()
+        is_second = event.sequence == desk.seen and type(event) is e.Fill and not event.is_maker
+        is_news = event.sequence > desk.seen or is_second  # or else an answer that was asked for again
+        desk.seen = max(desk.seen, event.sequence)
+        is_told = is_news and desk.watchers
+        row = executions.row(event, int(is_second), self.orders.names) if calls or is_told else None
+        if row is not None and is_told:
+            desk.fresh.append(row)
+            self._speaking[desk] = None
+        for call in calls:
+            self._answer(call, event, row)
 
-    def _answer(self, desk: _Desk, call: Call, event: e.Event) -> None:
-        row = executions.row(event, 0, self.orders.names)
-        result = dict(e.fields(event, self.orders.names)) if row is None else row
-        place = {"number": event.number, "log_sequence": event.sequence}
+    def _answer(self, call: Call, event: e.Event, row: executions.Row | None) -> None:
+        if row is None:
+            place = {"number": event.number, "log_sequence": event.sequence}
+            row = _JSON.encode(dict(e.fields(event, self.orders.names)) | place).decode()
+        else:
+            row = executions.with_field(row, "number", event.number)
         error = _REFUSED.get(type(event), "")
         if error:
             error = e.reason_word(getattr(event, "reason", 0)) or error
-        self.reply(call, result | place, error, 422 if error else 200)
+        self.reply(call, msgspec.Raw(row.encode()), error, 422 if error else 200)
 
     def _logged_off(self, desk: _Desk, why: str) -> None:
         """What was asked for may have happened: whoever asked finds out by its number, or by its orders."""
@@ -274,12 +276,12 @@ class Trading:
             self._refuse(call, RefusedError(f"not logged on: {why}", 503))
         self._forget(desk)
 
-    def reply(self, call: Call, result: dict[str, Any], error: str = "", status: int = 200) -> None:
+    def reply(self, call: Call, result: msgspec.Raw, error: str = "", status: int = 200) -> None:
         """Have a caller told."""
         self.replies.append(Reply(call, result, error, status))
 
     def _refuse(self, call: Call, refused: RefusedError) -> None:
-        self.reply(call, {}, str(refused), refused.status)
+        self.reply(call, msgspec.Raw(b""), str(refused), refused.status)
 
     # --- the log, time and output -----------------------------------------------------------------
 
@@ -332,10 +334,11 @@ class Trading:
             self.told.append((list(desk.watchers), self._message(desk, "update", rows)))
 
     def _message(self, desk: _Desk, kind: str, rows: list[executions.Row], **more: list[executions.Row]) -> bytes:
-        head: dict[str, Any] = {"channel": "executions", "type": kind, "sequence": desk.sequence, "data": rows}
+        head: dict[str, Any] = {"channel": "executions", "type": kind, "sequence": desk.sequence}
+        head["data"] = executions.listed(rows)
         if kind == "snapshot":
-            head |= more | self._place(desk)
-        return _TOLD.encode(head)
+            head |= {name: executions.listed(extra) for name, extra in more.items()} | self._place(desk)
+        return _JSON.encode(head)
 
 
 def numbered(events: Iterable[e.Event]) -> Iterable[tuple[e.Event, int]]:
