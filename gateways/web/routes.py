@@ -17,11 +17,13 @@ from aiohttp import web
 from gateways.web import rest
 from gateways.web.description import asyncapi, openapi
 from gateways.web.gateway import WebGateway
+from gateways.web.hub import REQUEST_BYTES_MAX
 from gateways.web.keys import READ, TRADE, Key
 from gateways.web.refusals import RefusedError
 
 VERSION: Final = "0.1.0"
 ANSWER_S: Final = 30.0
+BODY_S: Final = 10.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -77,7 +79,7 @@ class Routes:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                body = await request.read()
+                body = await _body_of(request)
                 key = self._key(request, body)
                 if right:
                     key.demand(right)
@@ -158,6 +160,27 @@ class Routes:
 
     async def _order(self, key: Key, method: str, params: bytes) -> rest.Answer:
         return await self.ask(lambda caller: self._gateway.order(caller, key.client, method, params))
+
+
+async def _body_of(request: web.Request) -> bytes:
+    try:
+        return await asyncio.wait_for(request.read(), BODY_S)
+    except web.HTTPRequestEntityTooLarge:
+        raise RefusedError(f"expected a request of at most {REQUEST_BYTES_MAX} bytes", 413) from None
+    except TimeoutError:
+        raise RefusedError(f"expected the whole request within {BODY_S:.0f} s", 408) from None
+
+
+@web.middleware
+async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp itself has against a request is said in JSON as well."""
+    try:
+        return await handler(request)
+    except web.HTTPException as refused:
+        if refused.status < 400:
+            raise
+        what = f"{request.method} {request.path[:80]}"
+        return response(rest.refusal(RefusedError(f"{what}: {refused.reason}", refused.status)))
 
 
 def response(answer: rest.Answer) -> web.Response:

@@ -29,7 +29,8 @@ from gateways.web.gateway import WebGateway
 from gateways.web.hub import REQUEST_BYTES_MAX
 from gateways.web.keys import FILE_NAME, Keys
 from gateways.web.operator_routes import OperatorRoutes
-from gateways.web.routes import VERSION, Routes
+from gateways.web.routes import VERSION, Routes, as_json
+from gateways.web.strangers import Doorway
 from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
@@ -37,6 +38,7 @@ from sequencer.errors import ConfigError, IslandError
 
 UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
+BACKLOG: Final = 512
 HEARTBEAT_S: Final = 1.0
 PING_S: Final = 20.0
 LOOK_S: Final = 1.0
@@ -106,13 +108,14 @@ class WebServer:
         self._readers: dict[int, _Reader] = {}
         self._count = 0
         self._failure: IslandError | None = None
+        self._listener: asyncio.Server | None = None
         self._beat_s = 0.0
         self._keys_ns = _changed_ns(config)
 
     async def run(self, stop: StopSignal) -> None:
         """Serve until `stop`. Raises IslandError where it cannot go on."""
         self._submitter.open()
-        app = web.Application(client_max_size=REQUEST_BYTES_MAX)
+        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[as_json])
         operators = OperatorRoutes(self._config, self.gateway, self._routes)
         app.add_routes([web.get("/v2", self._serve_socket), *self._routes.table(), *operators.table()])
         runner = web.AppRunner(app, access_log=None)
@@ -122,6 +125,8 @@ class WebServer:
         finally:
             listening.cancel()
             looking.cancel()
+            if self._listener is not None:
+                self._listener.close()
             for reader in tuple(self._readers.values()):
                 await reader.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
             await runner.cleanup()
@@ -136,7 +141,10 @@ class WebServer:
         host, _, port = self._endpoint.removeprefix("tcp://").rpartition(":")
         await runner.setup()
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            assert runner.server is not None, "it is set up"
+            self._listener = await asyncio.get_running_loop().create_server(
+                Doorway(runner.server), host.strip("[]"), int(port), backlog=BACKLOG
+            )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
             self._failure = IslandError(f"cannot listen on {self._endpoint} (endpoints.web): {why}")

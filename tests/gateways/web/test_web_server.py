@@ -2,9 +2,12 @@
 
 import asyncio
 
-from aiohttp import WSCloseCode
+import pytest
+from aiohttp import ClientSession, WSCloseCode, web
 
+from gateways.web import strangers
 from gateways.web.server import UNSENT_BYTES_MAX, _Reader
+from gateways.web.strangers import HEAD_BYTES_MAX, STRANGERS_MAX, Doorway
 
 
 class Stalled:
@@ -61,3 +64,80 @@ def test_a_reader_that_keeps_up_gets_everything_in_order():
     socket = asyncio.run(play())
     assert [text.partition("x")[0] for text in socket.sent] == [str(number) for number in range(1000)]
     assert socket.closed is None
+
+
+async def serving(doors: list[Doorway]) -> tuple[web.AppRunner, asyncio.Server, int]:
+    """A server behind a doorway, which says hello."""
+
+    async def hello(_request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.add_routes([web.get("/", hello)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    assert runner.server is not None
+    doors.append(Doorway(runner.server))
+    server = await asyncio.get_running_loop().create_server(doors[0], "127.0.0.1", 0)
+    return runner, server, server.sockets[0].getsockname()[1]
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bool:
+    """Whether nothing comes any more, once that is known."""
+    try:
+        return await asyncio.wait_for(reader.read(1), 20) == b""
+    except ConnectionError:
+        return True
+
+
+def test_strangers_are_few_and_do_not_stay(monkeypatch: pytest.MonkeyPatch):
+    """Beyond so many the oldest is cut off; so is who is slow, or says too much; who asks for something is served."""
+    monkeypatch.setattr(strangers, "STRANGER_S", 2.0)
+
+    async def play() -> None:
+        doors: list[Doorway] = []
+        runner, server, port = await serving(doors)
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(STRANGERS_MAX + 50)]
+        for _reader, writer in opened:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x")
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as answer:
+            assert await answer.text() == "hello"
+        assert len(doors[0].strangers) <= STRANGERS_MAX
+        late, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await writer.drain()
+        writer.write(b"Host: x\r\n\r\n")
+        assert (await asyncio.wait_for(late.readline(), 20)).startswith(b"HTTP/1.1 200")
+        wordy, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x" * (HEAD_BYTES_MAX + 1))
+        assert await is_cut_off(wordy)
+        assert all([await is_cut_off(reader) for reader, _writer in opened])
+        assert doors[0].strangers == {}
+        server.close()
+        await runner.cleanup()
+
+    asyncio.run(play())
+
+
+def test_served_connections_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    """One too many is told so, and who is served goes on."""
+    monkeypatch.setattr(strangers, "CONNECTIONS_MAX", 2)
+
+    async def play() -> None:
+        doors: list[Doorway] = []
+        runner, server, port = await serving(doors)
+        statuses, writers = [], []
+        for nth in range(4):
+            if nth == 3:
+                writers[0].close()
+                while doors[0].served == 2:
+                    await asyncio.sleep(0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            statuses.append((await asyncio.wait_for(reader.readline(), 20)).split()[1])
+        assert statuses == [b"200", b"200", b"503", b"200"]
+        server.close()
+        await runner.cleanup()
+
+    asyncio.run(play())
