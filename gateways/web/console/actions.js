@@ -20,7 +20,7 @@ export class Actions {
       act: async ({ reason, ...values }) => {
         const answer = await this._rest.post(`/v1/venue/${path}`, { ...body(values), reason }, OPERATOR);
         this._done();
-        return answer.done ? sentence(answer.done) : "Done.";
+        return answer.done ? `Done: ${answer.done}.` : "Done.";
       },
     });
   }
@@ -29,9 +29,4 @@ export class Actions {
   command({ command, ...question }) {
     this.confirm({ ...question, path: "command", body: (values) => ({ command: command(values) }) });
   }
-}
-
-function sentence(words) {
-  const text = String(words);
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!]$/.test(text) ? "" : ".");
 }

@@ -15,6 +15,9 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5000;
 /** Every second there is a heartbeat: a connection that is silent for so long is none. */
 const SILENCE_MS = 8000;
+/** Until a subscription that was refused, or not answered, is asked for again. */
+const AGAIN_MS = 2000;
+const ANSWER_MS = 10000;
 
 export class LostError extends Error {
   constructor() {
@@ -65,9 +68,16 @@ export class Feed extends EventTarget {
   begin(subscription) {
     if (!this.isConnected) return;
     subscription.begin();
-    this.ask("subscribe", subscription.request(), subscription.slot).catch((error) => {
-      if (!(error instanceof LostError)) subscription.refused(error);
+    const asked = this.ask("subscribe", subscription.request(), subscription.slot);
+    Promise.race([asked, late()]).catch((error) => {
+      if (error instanceof LostError || this._subscriptions.get(subscription.channel) !== subscription) return;
+      subscription.refused(error);
+      setTimeout(() => this._retry(subscription), AGAIN_MS);
     });
+  }
+
+  _retry(subscription) {
+    if (this._subscriptions.get(subscription.channel) === subscription && subscription.isWaiting) this.begin(subscription);
   }
 
   /** Have the venue end it; it stays one of ours. */
@@ -152,6 +162,8 @@ export class Feed extends EventTarget {
     else reject(Object.assign(new Error(error), { result }));
   }
 }
+
+const late = () => new Promise((_, reject) => setTimeout(() => reject(new Error("there is no answer yet")), ANSWER_MS));
 
 /** Only a subscription goes on from somewhere. */
 function withoutSince(method, params) {

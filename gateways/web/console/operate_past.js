@@ -24,7 +24,8 @@ export class PastActions {
   }
 }
 
+/** "type HaltInstrument, symbol BTC-USD": what has parts is written part by part, and what is empty not at all. */
 function fieldsText(fields) {
-  return Object.entries(fields ?? {}).filter(([name]) => name !== "reason").map(([name, value]) =>
-    `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+  return Object.entries(fields ?? {}).filter(([, value]) => value !== null && value !== "").map(([name, value]) =>
+    (typeof value === "object" ? fieldsText(value) : `${name.replaceAll("_", " ")} ${value}`)).join(", ");
 }

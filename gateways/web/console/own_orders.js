@@ -2,7 +2,7 @@
 
 import { grouped, short } from "./decimals.js";
 import { ask } from "./dialogs.js";
-import { element } from "./elements.js";
+import { element, say } from "./elements.js";
 import { outcomeLine } from "./panels.js";
 import { Table } from "./tables.js";
 
@@ -22,12 +22,14 @@ export class OwnOrders {
       { title: "Do", node: (_one, now) => this._buttons(now) },
     ], { key: (one) => one.order_id, empty: "No live orders.", stacks: true });
     this.cancelAll = element("button", { onclick: () => this._cancelAll() }, "Cancel all");
-    this.node = element("div", {}, this._table.node, this._outcome.node);
+    this._complaint = element("p", { class: "complaint", role: "status" });
+    this.node = element("div", {}, this._complaint, this._table.node, this._outcome.node);
   }
 
   /** Draw. */
   show() {
     this._table.show(this._trading.orders);
+    say(this._complaint, this._trading.complaint);
     this.cancelAll.disabled = !this._trading.orders.some(({ symbol }) => symbol === this._symbol());
   }
 

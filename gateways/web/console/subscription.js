@@ -14,7 +14,8 @@ export class Subscription {
     this._params = params;
     this._hear = hear;
     this._sequence = null;
-    this._isWaiting = true;
+    /** Whether its snapshot is still to come. */
+    this.isWaiting = true;
   }
 
   /** What it asks the venue for. */
@@ -24,15 +25,15 @@ export class Subscription {
 
   /** The connection begins it; a snapshot will follow. */
   begin() {
-    this._isWaiting = true;
+    this.isWaiting = true;
   }
 
   /** A message of the channel. */
   take(message) {
     if (!this._isMine(message)) return;
     const sequence = sequenceOf(message);
-    if (message.type === "snapshot") this._isWaiting = false;
-    else if (this._isWaiting) return;
+    if (message.type === "snapshot") this.isWaiting = false;
+    else if (this.isWaiting) return;
     else if (sequence !== null && this._sequence !== null && sequence !== this._sequence + 1) return this.again();
     this._sequence = sequence;
     this._hear(message);

@@ -14,7 +14,7 @@ export class Ticket {
     this._instrument = instrument;
     this._add = add;
     this._outcome = outcomeLine();
-    this._cost = element("output", { class: "cost" });
+    this._cost = element("b", { class: "cost" });
     this._submit = element("button", { type: "submit", class: "main" });
     this.node = this._form();
     this._follow();

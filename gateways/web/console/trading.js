@@ -112,10 +112,17 @@ export class Trading extends EventTarget {
         if (from !== undefined || isFirst) this._read(from ?? Math.max(0, this._seen - BACK), Number(message.log_sequence));
         from = undefined;
       },
-      refused: () => this._seen && from === undefined && this._watch(this._seen),
+      refused: (error) => this._refused(error, from),
       slot: CLIENT,
     });
     this._subscriptions = this._subscriptions.filter(({ channel }) => channel !== "executions").concat(subscription);
+  }
+
+  /** What is not held in memory any more is read from the log; any other refusal may be over in a moment. */
+  _refused(error, from) {
+    this.complaint = `Your orders are not told: ${error.message}`;
+    if (this._seen && from === undefined) this._watch(this._seen);
+    this._changed();
   }
 
   /** Read the executions between two places of the log. */
@@ -132,6 +139,7 @@ export class Trading extends EventTarget {
   }
 
   _take({ type, data, since, log_sequence: place }) {
+    this.complaint = "";
     if (type === "snapshot") {
       this._orders = new Map(data.map((order) => [order.order_id, order]));
       (since ?? []).forEach((row) => this._note(row));
@@ -169,6 +177,8 @@ export class Trading extends EventTarget {
     this._executions = new Map();
     this._seen = 0;
     this.credit = [];
+    /** Why orders may not be as they are shown; "" where they are. */
+    this.complaint = "";
   }
 
   _changed() {
