@@ -89,17 +89,22 @@ class Requests:
         session.send(*translate.no_status(message, asked, text))
 
     def _mass_status(self, door: Door, session: Session, message: Message) -> None:
-        found = self._orders.live_orders(door.client_id)
+        if message.get(t.MASS_STATUS_REQ_TYPE) == "1" and not message.get(t.SYMBOL):
+            answer = translate.business_reject(message, OTHER, "MassStatusReqType 1 needs a Symbol")
+            session.send(*answer, keep=True)
+            return
+        names = self._orders.names
+        found = [one for one in self._orders.live_orders(door.client_id) if translate.is_asked(message, one, names)]
         request: tuple[tuple[int, object], ...] = ((t.MASS_STATUS_REQ_ID, message.get(t.MASS_STATUS_REQ_ID)),)
         if not found:
             asked = self._asked(message, (*request, (t.TOT_NUM_REPORTS, 0), (t.LAST_RPT_REQUESTED, "Y")))
-            session.send(*translate.no_status(message, asked, "there are no live orders"))
+            session.send(*translate.no_status(message, asked, "there are no such live orders"))
         for nth, order in enumerate(found, 1):
             last = "Y" if nth == len(found) else "N"
             asked = self._asked(
                 message, (*request, (t.TOT_NUM_REPORTS, len(found)), (t.LAST_RPT_REQUESTED, last)), f"-{nth}"
             )
-            session.send(*translate.status(order, asked, self._orders.names))
+            session.send(*translate.status(order, asked, names))
 
     def _asked(self, message: Message, fields: tuple[tuple[int, object], ...], suffix: str = "") -> Asked:
         return Asked(fields, translate.unlogged_id(message) + suffix, self._utc_ns())

@@ -366,6 +366,12 @@ class Asked(msgspec.Struct, frozen=True):
     time_ns: int
 
 
+def is_asked(message: Message, order: LiveOrder, names: Directory) -> bool:
+    """Whether an order is of the Symbol and the Side that a request names; it may name neither."""
+    symbol, side = message.get(t.SYMBOL), message.get(t.SIDE)
+    return symbol in ("", names.symbol(order.instrument_id)) and side in ("", _FIX_SIDES[order.side])
+
+
 def status(order: LiveOrder, asked: Asked, names: Directory) -> Report:
     """A live order as it stands."""
     instrument = names.instruments[order.instrument_id]

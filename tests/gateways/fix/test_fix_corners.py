@@ -311,6 +311,30 @@ def test_who_does_not_log_on_leaves_nothing_behind(stage: Stage, tmp_path: Path)
     assert len(list((tmp_path / "store").iterdir())) == 20
 
 
+def test_a_mass_status_is_of_what_was_asked(stage: Stage):
+    """Of one instrument, of one side, of both, or of all; and of an instrument only with its name."""
+    ann = logged_on(stage)
+    for number, side in enumerate((1, 2, 2)):
+        ann.order(f"o{number}", side=side, price=99 + side)
+    stage.settle()
+    wanted = {
+        ((585, 7),): ["o0", "o1", "o2"],
+        ((585, 7), (54, 2)): ["o1", "o2"],
+        ((585, 1), (55, "I1"), (54, 1)): ["o0"],
+        ((585, 7), (55, "I9")): ["NONE"],
+    }
+    for fields, names in wanted.items():
+        ann.reports.clear()
+        ann.send("AF", (584, "x"), *fields)
+        stage.settle()
+        assert [one.get(11) for one in ann.reports] == names
+        assert {one.get(911) for one in ann.reports} == {str(len(names)) if names != ["NONE"] else "0"}
+    ann.reports.clear()
+    ann.send("AF", (584, "x"), (585, 1))
+    stage.settle()
+    assert [one.type for one in ann.reports] == ["j"]
+
+
 def test_answers_do_not_pile_up_in_one_wake(stage: Stage):
     """Questions whose answers are large are heard further when the first ones are on their way."""
     ann = logged_on(stage)
