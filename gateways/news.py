@@ -15,6 +15,7 @@ class What(Enum):
     MALFORMED = ("malformed frame", "warning", 1)
     SLOW = ("slow reader cut off", "warning", 10)
     STRANGER = ("stranger cut off", "warning", 1)
+    WRONG_KEY = ("request refused", "warning", 1)
     DEFECT = ("defect of the gateway", "error", 10)
 
     def __init__(self, event: str, level: Literal["debug", "info", "warning", "error"], at_once: int) -> None:

@@ -72,7 +72,7 @@ def detach(data_dir: Path, nodes: int | None, flow: list[str], console: Console)
     with console.status("starting the venue"):
         while time.monotonic() < deadline_s and process.poll() is None:
             if holder(config.data_dir, NAME) == process.pid and not admin.problems(admin.status(config), config):
-                where = f"the venue in {data_dir} runs (pid {process.pid})"
+                where = f"the venue in {data_dir} runs (pid {process.pid}); {_doors(config)}"
                 console.print(f"{where}; `sequencer down --data {data_dir}` stops it", highlight=False, soft_wrap=True)
                 return
             time.sleep(0.1)
@@ -133,12 +133,17 @@ class _Shown:
         reasons = admin.problems(found, config)
         if self._live is not None:
             verdict = Text("well", "green") if not reasons else Text("; ".join(reasons), "yellow")
-            door = config.endpoints.get("order", "nowhere")
-            doors = Text(f"data in {config.data_dir}; orders at {door}; Ctrl-C stops", "dim")
+            doors = Text(f"data in {config.data_dir}; {_doors(config)}; Ctrl-C stops", "dim")
             self._live.update(Group(Text(headline, "bold"), verdict, status_view(found), doors))
         elif now_s - self._printed_s > PLAIN_S:
             self._printed_s = now_s
             self._console.print(f"{headline}; {'; '.join(reasons) or 'well'}", highlight=False, soft_wrap=True)
+
+
+def _doors(config: Config) -> str:
+    """Where one comes in."""
+    order, web = (config.endpoints.get(name, "nowhere") for name in ("order", "web"))
+    return f"orders at {order}; console at {web.replace('tcp://', 'http://')}/"
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
 from gateways.marketdata.feeds import Feeds
 from gateways.news import News, What
+from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
 from sequencer.client import (
     Replay,
@@ -39,7 +40,6 @@ from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
 
-REBUILD_ENTRIES: Final = 8
 CLOGGED_BYTES: Final = 256 << 10
 UNSENT_BYTES_MAX: Final = 64 << 20
 CLOSE_S: Final = 2.0
@@ -87,8 +87,7 @@ class FixServer:
         )
         self._reporter = Reporter(config.ingress, name, "fix", context=context, monitor=config.monitoring.get(name, ""))
         self._feeds = Feeds(config.endpoint("marketdata"), config.endpoint("marketdata_updates"), context)
-        self._history: Replay | None = None
-        self._history_index = 0
+        self._old = OldEntries(self._open_past)
         self._transports: dict[int, asyncio.Transport] = {}
         self._addresses: dict[int, str] = {}
         self._gone: list[int] = []
@@ -143,7 +142,7 @@ class FixServer:
             if asyncio.get_running_loop().time() > deadline_s:
                 break
             await asyncio.sleep(TURN_S)
-        self._end_history()
+        self._old.close()
         self._log.tend(is_ending=True)
         self._feeds.close()
         self._reporter.close()
@@ -189,7 +188,7 @@ class FixServer:
             raise self._failure
         self._take()
         self._perform()
-        return self._subscriber.pending or self._history is not None
+        return self._subscriber.pending or self._old.is_open
 
     def _take(self) -> None:
         gateway, now_ms = self.gateway, time.monotonic_ns() // 1_000_000
@@ -198,12 +197,7 @@ class FixServer:
         gateway.tell_market(self._feeds.turn(now_ms, gateway.waits_for))
         self._submitter.receive()
         self._take_entries(self._subscriber.receive())
-        if self._history is not None:
-            entries = self._history.step(REBUILD_ENTRIES)
-            gateway.rebuild(entries)
-            self._history_index += len(entries)
-            if self._history.done:
-                self._end_history()
+        gateway.rebuild(self._old.step())
 
     def _take_entries(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -230,7 +224,7 @@ class FixServer:
             self._paused.discard(number)
             if number in self._transports:
                 self._transports[number].resume_reading()
-        self._follow_history(duties.rebuild_from)
+        self._old.follow(duties.rebuild_from)
         self._tell(duties.news)
         self._log.follows(self._subscriber.source)
         self._log.tend()
@@ -256,18 +250,9 @@ class FixServer:
             self._addresses.pop(number, None)
         self._gone.clear()
 
-    def _follow_history(self, index: int) -> None:
-        """Have a history open that goes on at `index`, or none for 0."""
-        if self._history is not None and self._history_index != index:
-            self._end_history()
-        if index and self._history is None:
-            self._history, self._history_index = Replay(self._config.sources, index, context=self._context), index
-            self._log.seldom("info", "old entries are read", at_once=10, first_index=index)
-
-    def _end_history(self) -> None:
-        if self._history is not None:
-            self._history.close()
-            self._history = None
+    def _open_past(self, index: int) -> Replay:
+        self._log.seldom("info", "old entries are read", at_once=10, first_index=index)
+        return Replay(self._config.sources, index, context=self._context)
 
     def _report(self) -> dict[str, object]:
         orders = self.gateway.orders

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import zmq
 
 from engines.messages import COMMANDS
+from gateways.order.history import History, OldEntries
 from gateways.order.protocol import FRAME_BYTES_MAX
 from gateways.order.session import Limits, Session
 from sequencer.client import (
@@ -39,7 +40,6 @@ from sequencer.envelope import Batch, Entry
 
 WAKE_FRAMES: Final = 256
 """Client frames taken in one wake, so that the stream is served as well."""
-REBUILD_ENTRIES: Final = 8
 TURN_MS: Final = 50
 CLIENT_HWM: Final = 10_000
 
@@ -65,15 +65,6 @@ class Intake(Protocol):
     def observe(self, batch: Batch) -> bool: ...
 
 
-class History(Protocol):
-    """What is used of a Replay."""
-
-    done: bool
-
-    def step(self, entries_max: int) -> list[Entry]: ...
-    def close(self) -> None: ...
-
-
 class OrderGateway:
     """Moves frames, batches and entries between sockets and a Session; decides nothing."""
 
@@ -93,9 +84,8 @@ class OrderGateway:
         self._endpoint = endpoint
         self._subscriber = subscriber
         self._submitter = submitter
-        self._open_history = history
-        self._history: History | None = None
-        self._history_index = 0
+        self._read_past = history
+        self._old = OldEntries(self._open_past)
         self._context = context
         self._router: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
@@ -108,7 +98,7 @@ class OrderGateway:
 
     def turn(self) -> None:
         """Wait for something to come (a little), take it, and do what follows."""
-        busy = self._subscriber.pending or self._history is not None
+        busy = self._subscriber.pending or self._old.is_open
         self._poller.poll(0 if busy else TURN_MS)
         session = self.session
         session.tick(time.monotonic_ns() // 1_000_000)
@@ -116,8 +106,7 @@ class OrderGateway:
             self._take_frames(self._router)
         self._submitter.receive()
         self._take_entries(self._subscriber.receive())
-        if self._history is not None:
-            self._take_history(self._history)
+        session.rebuild(self._old.step())
         self._perform()
 
     def close(self) -> None:
@@ -125,7 +114,7 @@ class OrderGateway:
         self.log.tend(is_ending=True)
         if self._router is not None:
             self._router.close(linger=0)
-        self._end_history()
+        self._old.close()
 
     def _take_frames(self, router: "zmq.Socket[bytes]") -> None:
         for _ in range(WAKE_FRAMES):
@@ -152,13 +141,6 @@ class OrderGateway:
         self.session.is_live = True
         self.log.info("listening", endpoint=self._endpoint, position=self.session.position)
 
-    def _take_history(self, history: History) -> None:
-        entries = history.step(REBUILD_ENTRIES)
-        self.session.rebuild(entries)
-        self._history_index += len(entries)
-        if history.done:
-            self._end_history()
-
     def _perform(self) -> None:
         duties = self.session.duties()
         for count, payload in duties.batches:
@@ -169,20 +151,11 @@ class OrderGateway:
         for news in duties.news:
             kind = news.what
             self.log.seldom(kind.level, kind.event, at_once=kind.at_once, client=news.who, why=news.why)
-        self._follow_history(duties.rebuild_from)
+        self._old.follow(duties.rebuild_from)
 
-    def _follow_history(self, index: int) -> None:
-        """Have a history open that goes on at `index`, or none for 0."""
-        if self._history is not None and self._history_index != index:
-            self._end_history()
-        if index and self._history is None:
-            self._history, self._history_index = self._open_history(index), index
-            self.log.seldom("info", "old entries are read", at_once=10, first_index=index)
-
-    def _end_history(self) -> None:
-        if self._history is not None:
-            self._history.close()
-            self._history = None
+    def _open_past(self, index: int) -> History:
+        self.log.seldom("info", "old entries are read", at_once=10, first_index=index)
+        return self._read_past(index)
 
     def _send(self, connection: bytes, frame: bytes) -> None:
         assert self._router is not None, "frames are owed to clients before any could connect"

@@ -21,6 +21,7 @@ from engines.messages import COMMANDS, RESULTS, InstrumentHalted, InstrumentResu
 from gateways.events import MassCanceled
 from gateways.flow import lines
 from gateways.marketdata.books import Books
+from gateways.news import News, What
 from gateways.order.session import Limits
 from gateways.orders import runs
 from gateways.web import requests
@@ -48,6 +49,8 @@ class Duties:
     answers: list[tuple[int, Answer]] = field(default_factory=list)
     closing: list[tuple[int, str]] = field(default_factory=list)
     """(connection, why)"""
+    news: list[News] = field(default_factory=list)
+    """For the log."""
     reports_from: int = 0
     past_from: int = 0
     accounts_from: int = 0
@@ -223,6 +226,10 @@ class WebGateway:
         self.gate.replace(keys)
         self._owed.closing += [(number, "the key was revoked") for number in self.private.revoked()]
 
+    def wrong_key(self, who: str, why: str) -> None:
+        """Somebody asked for what is not his."""
+        self._owed.news.append(News(What.WRONG_KEY, who, why))
+
     def duties(self) -> Duties:
         """What is to be done for everything that came in since the last call."""
         trading, owed = self.trading, self._owed
@@ -230,12 +237,13 @@ class WebGateway:
         for one in trading.replies:
             self._hand_out(one)
         owed.batches += trading.batches
+        owed.news += trading.news
         owed.told += trading.told
         self._end_timers()
         owed.told += self.private.news()
         owed.reports_from, owed.past_from = trading.rebuild_from, self._past.next_index
         owed.accounts_from = self.private.accounts.next_index if self.private.is_rebuilding else 0
-        trading.replies, trading.batches, trading.told = [], [], []
+        trading.replies, trading.batches, trading.told, trading.news = [], [], [], []
         self._owed = Duties()
         return owed
 

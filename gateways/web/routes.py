@@ -85,6 +85,8 @@ class Routes:
                     key.demand(right)
                 return response(await act(request, key, body))
             except RefusedError as refused:
+                if refused.status in (401, 403):
+                    self._gateway.wrong_key(request.headers.get("API-Key", "")[:32], f"{request.path[:80]}: {refused}")
                 return response(rest.refusal(refused))
 
         return handle

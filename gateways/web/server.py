@@ -16,12 +16,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import zmq
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from engines.messages import COMMANDS
+from gateways.news import What
 from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
 from gateways.web import actions
@@ -31,7 +33,7 @@ from gateways.web.keys import FILE_NAME, Keys
 from gateways.web.operator_routes import OperatorRoutes
 from gateways.web.routes import VERSION, Routes, as_json
 from gateways.web.strangers import Doorway
-from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, stop_signal
+from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, open_log, stop_signal
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
@@ -93,6 +95,7 @@ class WebServer:
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.gateway = WebGateway(Keys.load(config.data_dir), config.data_dir / name, time.time_ns, VERSION)
+        self._log = open_log(config, name)
         self._config = config
         self._endpoint = config.endpoint("web")
         self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
@@ -102,15 +105,17 @@ class WebServer:
         self._reporter = Reporter(config.ingress, name, "web", context=context, monitor=config.monitoring.get(name, ""))
         self._turns = Turns((*self._subscriber.sockets(), *self._submitter.sockets()), self._turn)
         self._routes = Routes(self.gateway, self._turns.wake)
-        self._reports, self._past, self._accounts = (
-            OldEntries(lambda index: Replay(config.sources, index, context=context)) for _ in range(3)
-        )
+        self._reports, self._past, self._accounts = (OldEntries(partial(self._open_past, context)) for _ in range(3))
         self._readers: dict[int, _Reader] = {}
         self._count = 0
         self._failure: IslandError | None = None
         self._listener: asyncio.Server | None = None
         self._beat_s = 0.0
         self._keys_ns = _changed_ns(config)
+
+    def _open_past(self, context: "zmq.Context[zmq.Socket[bytes]]", index: int) -> Replay:
+        self._log.seldom("info", "old entries are read", at_once=10, first_index=index)
+        return Replay(self._config.sources, index, context=context)
 
     async def run(self, stop: StopSignal) -> None:
         """Serve until `stop`. Raises IslandError where it cannot go on."""
@@ -132,6 +137,7 @@ class WebServer:
             await runner.cleanup()
             for old in (self._reports, self._past, self._accounts):
                 old.close()
+            self._log.tend(is_ending=True)
             self._reporter.close()
 
     async def _listen(self, runner: web.AppRunner) -> None:
@@ -148,6 +154,8 @@ class WebServer:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
             self._failure = IslandError(f"cannot listen on {self._endpoint} (endpoints.web): {why}")
+        else:
+            self._log.info("listening", endpoint=self._endpoint, position=self.gateway.trading.orders.position)
 
     async def _look(self) -> None:
         """At all processes, for operators: every second while one looks on, else now and then, for what changes."""
@@ -179,6 +187,11 @@ class WebServer:
                     await socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"expected text")
         finally:
             sending.cancel()
+            if reader.is_slow:
+                slow = What.SLOW
+                self._log.seldom(
+                    slow.level, slow.event, at_once=slow.at_once, connection=number, address=request.remote
+                )
             self.gateway.lost(number)
             del self._readers[number]
         return socket
@@ -216,13 +229,18 @@ class WebServer:
             changed_ns = _changed_ns(self._config)
             if changed_ns != self._keys_ns:
                 self._use_keys(changed_ns)
+        self._log.follows(self._subscriber.source)
+        self._log.tend()
         self._reporter.tend("live" if self.gateway.is_live else "catching-up", self._report)
 
     def _use_keys(self, changed_ns: int) -> None:
         try:
             self.gateway.use(Keys.load(self._config.data_dir))
-        except ConfigError:
-            self.gateway.use(Keys())  # nobody is let in by a file that cannot be read
+        except ConfigError as error:
+            self._log.error("keys cannot be read: nobody is let in", why=str(error))
+            self.gateway.use(Keys())
+        else:
+            self._log.info("keys read")
         self._keys_ns = changed_ns
 
     def _perform(self) -> None:
@@ -237,7 +255,11 @@ class WebServer:
                     reader.say(text)
         for caller, answer in duties.answers:
             self._routes.answered(caller, answer)
+        for news in duties.news:
+            kind = news.what
+            self._log.seldom(kind.level, kind.event, at_once=kind.at_once, client=news.who, why=news.why)
         for number, why in duties.closing:
+            self._log.info("connection closed", connection=number, why=why)
             reader = self._readers.get(number)
             if reader is not None:
                 reader.close(WSCloseCode.POLICY_VIOLATION, why)

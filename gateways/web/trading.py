@@ -25,6 +25,7 @@ from gateways import events as e
 from gateways.flow.lines import AnyLine
 from gateways.flow.translate import accounts, translate
 from gateways.names import TextError
+from gateways.news import News
 from gateways.order import protocol as p
 from gateways.order.session import Limits
 from gateways.order.session import Session as OrderSession
@@ -102,6 +103,8 @@ class Trading:
         self.replies: list[Reply] = []
         self.told: list[tuple[list[int], bytes]] = []
         """(watchers, text)"""
+        self.news: list[News] = []
+        """For the log."""
         self.rebuild_from = 0
         """Index of the next old entry that the order session wants, or 0."""
         self._desks: dict[str, _Desk] = {}
@@ -315,6 +318,7 @@ class Trading:
         while True:
             owed = self.orders.duties()
             self.batches += owed.batches
+            self.news += owed.news
             self.rebuild_from = owed.rebuild_from
             for link, data in owed.frames:
                 for message in p.FROM_GATEWAY.decode(data):

@@ -35,12 +35,12 @@ export function ruler(y, text, { from, to, x, anchor }) {
   ];
 }
 
-/** A path through points; a gap where one is null. */
+/** A path through points; a gap where one is null. Each run begins with a stroke of no length: one that stands alone is a dot. */
 export function path(points) {
   let isPenDown = false;
   return points.map((point) => {
-    const letter = isPenDown ? "L" : "M";
+    const [before, after] = isPenDown ? ["L", ""] : ["M", "h0"];
     isPenDown = point !== null;
-    return point === null ? "" : `${letter}${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+    return point === null ? "" : `${before}${point[0].toFixed(1)} ${point[1].toFixed(1)}${after}`;
   }).join("");
 }

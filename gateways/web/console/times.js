@@ -22,6 +22,6 @@ export function day(iso) {
 export function duration(us) {
   const count = Number(us);
   if (count < 1000) return `${Math.round(count)} µs`;
-  if (count < 1e6) return `${(count / 1000).toFixed(count < 1e5 ? 1 : 0)} ms`;
-  return `${(count / 1e6).toFixed(1)} s`;
+  if (count < 1e6) return `${Number((count / 1000).toPrecision(3))} ms`;
+  return `${Number((count / 1e6).toPrecision(3))} s`;
 }
