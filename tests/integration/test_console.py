@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -314,19 +315,32 @@ def test_an_order_by_keyboard_alone(opened: Opened):
     expect(window.rows("My orders")).to_contain_text("sell")
 
 
-@pytest.mark.skipif(
-    "ISLAND_SCREENSHOTS" not in os.environ, reason="ISLAND_SCREENSHOTS=1 draws the pages into docs/images"
-)
+@pytest.mark.skipif("ISLAND_SCREENSHOTS" not in os.environ, reason="ISLAND_SCREENSHOTS=1 draws into docs/images")
 def test_pages_are_drawn(opened: Opened, venue: Running):
-    """In both schemes, on a desk and on a phone."""
+    """In both schemes, on a desk and on a phone, while a coarse instrument is traded; each file is small."""
     IMAGES.mkdir(exist_ok=True)
-    for scheme in ("light", "dark"):
-        for size, word in ((DESKTOP, "desktop"), (PHONE, "phone")):
+    with venue.sending(coarse("ETH-USD", seed=9, count=4000), "--rate", "50"):
+        for scheme, size, word in product(("light", "dark"), ((1280, 800), PHONE), ("market", "overview")):
             window = opened("ANN", "operator.kim", size=size, scheme=scheme)
-            for name in ("market", "overview"):
-                window.open(name)
-                venue.send(list(generate.lines(seed=len(scheme + word), count=900, instruments=1, clients=4)))
-                window.page.wait_for_load_state("networkidle")
-                path = IMAGES / f"console-{name}-{scheme}-{word}.png"
-                window.page.screenshot(path=path)
-                assert path.stat().st_size < 150_000
+            window.open("market/ETH-USD" if word == "market" else word)
+            if word == "market":
+                window.order("Buy", "1.25", "2999")
+                window.page.evaluate("scrollTo(0, 0)")
+            window.page.wait_for_timeout(3000)  # for the lines of the charts
+            path = IMAGES / f"console-{word}-{scheme}-{'phone' if size == PHONE else 'desktop'}.png"
+            window.page.screenshot(path=path)
+            assert path.stat().st_size < 150_000
+
+
+def coarse(symbol: str, seed: int, count: int) -> Iterator[str]:
+    """A flow in round numbers around 3,000."""
+    yield json.dumps({"type": "SetInstrument", "symbol": symbol, "tick": "0.5", "lot": "0.01", "currency": "USD"})
+    for text in generate.lines(seed=seed, count=count, instruments=1, clients=4):
+        line = json.loads(text)
+        if line["type"] in ("SetInstrument", "SetCredit"):
+            continue
+        if "price" in line:
+            line["price"] = f"{round((float(line['price']) - 78_000) / 5) / 2 + 3000:.1f}"
+        if "quantity" in line:
+            line["quantity"] = f"{float(line['quantity']) + 0.01:.2f}"
+        yield json.dumps(line | ({"symbol": symbol} if "symbol" in line else {}))

@@ -25,7 +25,10 @@ expect.set_options(timeout=20_000)
 
 @contextmanager
 def launched() -> Iterator[Browser]:
-    """The system's Chromium. Its sandbox needs rights that a container's root has not; text without coloured edges keeps drawings small."""
+    """The system's Chromium.
+
+    Its sandbox needs rights that a container's root has not; text without coloured edges keeps drawings small.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-lcd-text"])
         yield browser

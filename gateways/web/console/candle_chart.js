@@ -45,7 +45,7 @@ export class CandleChart {
 
   _rulers(shown, y, width) {
     const last = y(Number(shown.at(-1).close));
-    const isFree = (value) => Math.abs(y(value) - last) > 14; // the last price has its own mark
+    const isFree = (value) => Math.abs(y(value) - last) > 18; // the last price has its own mark
     return marks(...padded(shown), 5).filter(isFree).map((value) =>
       ruler(y(value), grouped(value.toFixed(this._places)), { from: 0, to: width - RIGHT, x: width - RIGHT + 6, anchor: "start" }));
   }

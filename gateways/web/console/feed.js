@@ -13,7 +13,7 @@ import { Subscription } from "./subscription.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5000;
-/** Every second there is a heartbeat: a connection that is silent for so long is none. */
+/** Every second there is a heartbeat: a connection that is silent for so long, or not made in so long, is none. */
 const SILENCE_MS = 8000;
 /** Until a subscription that was refused, or not answered, is asked for again. */
 const AGAIN_MS = 2000;
@@ -38,6 +38,7 @@ export class Feed extends EventTarget {
     this._count = 0;
     this._waitMs = FIRST_WAIT_MS;
     this._heardMs = performance.now();
+    this._begunMs = 0;
     this._socket = null;
     this.isConnected = false;
   }
@@ -50,7 +51,7 @@ export class Feed extends EventTarget {
   /** Connect, and stay so. */
   open() {
     this._connect();
-    setInterval(() => this.isConnected && this.silentMs > SILENCE_MS && this._socket.close(), 1000);
+    setInterval(() => this._look(), 1000);
   }
 
   // --- requests ---
@@ -125,10 +126,20 @@ export class Feed extends EventTarget {
 
   _connect() {
     const socket = new WebSocket(this._url);
+    const whileOurs = (act) => (event) => socket === this._socket && act(event);
     this._socket = socket;
-    socket.addEventListener("open", () => this._opened());
-    socket.addEventListener("message", ({ data }) => this._take(parse(data)));
-    socket.addEventListener("close", () => this._closed(), { once: true });
+    this._begunMs = performance.now();
+    socket.addEventListener("open", whileOurs(() => this._opened()));
+    socket.addEventListener("message", whileOurs(({ data }) => this._take(parse(data))));
+    socket.addEventListener("close", whileOurs(() => this._closed()));
+  }
+
+  /** A dead peer does not answer a goodbye either: its socket is left behind. */
+  _look() {
+    const quietMs = Math.min(this.silentMs, performance.now() - this._begunMs);
+    if (!this._socket || quietMs < SILENCE_MS) return;
+    this._socket.close();
+    this._closed();
   }
 
   _opened() {
@@ -140,6 +151,7 @@ export class Feed extends EventTarget {
   }
 
   _closed() {
+    this._socket = null;
     this.isConnected = false;
     for (const { reject } of this._asked.values()) reject(new LostError());
     this._asked.clear();

@@ -54,7 +54,7 @@ class Overview {
       replicas: new Table("Replicas", [
         word("Name", "name"), word("Shard", "shard"), stateColumn("Verdict", "verdict"), number("Position", "position"),
         number("Lag", "lag"), { title: "Outputs / confirmed", text: outputs, isNumber: true },
-        { title: "Digest", text: (row) => (row.digest ?? "").slice(0, 12), hint: (row) => row.digest ?? "" },
+        { title: "Digest so far", text: (row) => (row.digest ?? "").slice(0, 12), hint: (row) => row.digest ?? "" },
         { title: "Agrees", text: agreement, tone: (row) => (row.agrees === false ? "bad" : "good") },
         { title: "Why", text: why, hint: (row) => row.stack ?? row.error ?? "", isWide: true },
       ], { key: (row) => row.name, stacks: true }),

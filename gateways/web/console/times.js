@@ -21,6 +21,7 @@ export function day(iso) {
 /** How long something took: "950 µs", "12.3 ms", "4.2 s". */
 export function duration(us) {
   const count = Number(us);
+  if (count === 0) return "0";
   if (count < 1000) return `${Math.round(count)} µs`;
   if (count < 1e6) return `${Number((count / 1000).toPrecision(3))} ms`;
   return `${Number((count / 1e6).toPrecision(3))} s`;
