@@ -8,6 +8,7 @@ const SPAN_MS = 300_000;
 const LEFT = 46;
 const TOP = 8;
 const BOTTOM = 20;
+const BEYOND = 200;
 
 export class LineChart {
   /** `series`: [{name, tone, value(row)}], a value that is null is a gap; `format(value)` is for legend and axis,
@@ -41,7 +42,7 @@ export class LineChart {
   _paint({ width, height }) {
     const latest = this._rows.at(-1)?.at ?? 0;
     const values = this._rows.flatMap(({ row }) => this._series.map(({ value }) => value(row) ?? 0));
-    const highest = Math.max(...values, this._least) * 1.08;
+    const highest = Math.max(usual(values), this._least) * 1.08;
     const x = linear([latest - SPAN_MS, latest], [LEFT, width - 4]);
     const y = linear([0, highest], [height - BOTTOM, TOP]);
     const rulers = marks(0, highest, 4).map((value) =>
@@ -60,4 +61,11 @@ export class LineChart {
     });
     return shape("path", { class: `line line-${tone}`, d: path(points) });
   }
+}
+
+/** The highest value that is not beyond all others: a single one of those leaves the chart at its top, and all else readable. */
+function usual(values) {
+  const seen = values.filter((value) => value > 0).sort((one, other) => one - other);
+  const middle = seen[Math.floor(seen.length / 2)] ?? 0;
+  return seen.findLast((value) => value <= BEYOND * middle) ?? 0;
 }

@@ -24,7 +24,7 @@ export class InstrumentActions {
       number("Tick", "price_increment"), number("Lot", "qty_increment"), { title: "Currency", text: (row) => row.quote },
       number("Lowest", "price_low"), number("Highest", "price_high"),
       { title: "Do", node: (_row, now) => this._button(now), update: (cell, row) => say(cell.firstChild, row.status === "halted" ? "Resume" : "Halt") },
-    ], { key: (row) => row.symbol, empty: "No instruments yet.", stacks: true });
+    ], { key: (row) => row.symbol, empty: "No instruments yet.", stacks: "stacks" });
     const make = element("button", { onclick: () => this._make() }, "New instrument");
     this.node = panel("Instruments", "instruments", this._table.node, make);
   }

@@ -13,7 +13,7 @@ export class LeadActions {
       { title: "Name", text: (row) => row.name }, stateColumn("Role", "role"), stateColumn("State", "state"),
       { title: "Lag", text: (row) => grouped(row.lag), isNumber: true },
       { title: "Do", node: (_row, now) => this._button(now), update: (cell, row) => { cell.firstChild.disabled = row.role === "leader"; } },
-    ], { key: (row) => row.name });
+    ], { key: (row) => row.name, stacks: "stacks" });
     this.node = panel("Lead and snapshots", "lead", element("div", {}, this._table.node, this._snapshotForm()));
   }
 

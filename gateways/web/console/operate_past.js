@@ -14,7 +14,7 @@ export class PastActions {
       { title: "Operator", text: (row) => row.operator }, { title: "Action", text: (row) => row.action },
       { title: "Of what", text: (row) => fieldsText(row.fields), isWide: true }, { title: "Reason", text: (row) => row.reason, isWide: true },
       { title: "Log", node: (row) => element("a", { href: address("log", row.log_sequence) }, grouped(row.log_sequence)), isNumber: true },
-    ], { key: (row) => row.log_sequence, empty: "Nothing of late.", stacks: true });
+    ], { key: (row) => row.log_sequence, empty: "Nothing of late.", stacks: "stacks" });
     this.node = panel("What operators did", "past", this._table.node);
   }
 

@@ -16,7 +16,7 @@ export class PoisonActions {
       stateColumn("Verdict", "verdict"), { title: "Replicas", text: (row) => [row.replicas].flat().join(", ") },
       { title: "Why", text: (row) => [row.message, row.why].filter(Boolean).join("; "), isWide: true },
       { title: "Do", node: (_row, now) => element("button", { onclick: () => this._skip(now()) }, "Skip") },
-    ], { key: (row) => `${row.machine} ${row.shard} ${row.sequence}`, empty: "None: no replica is stopped at a message.", stacks: true });
+    ], { key: (row) => `${row.machine} ${row.shard} ${row.sequence}`, empty: "None: no replica is stopped at a message.", stacks: "stacks" });
     this.node = panel("Poison messages", "poison", this._table.node);
   }
 

@@ -23,7 +23,7 @@ export class OwnExecutions {
       { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
       { title: "Order", text: (one) => one.order_id ?? "", hint: (one) => one.cl_ord_id ?? "", isNumber: true },
       { title: "Log", node: (one) => placeOf(one, mayLookUp()), isNumber: true },
-    ], { key: (one) => one.exec_id, empty: "No executions of late.", stacks: true });
+    ], { key: (one) => one.exec_id, empty: "No executions of late.", stacks: "stacks" });
     this.node = this._table.node;
   }
 
@@ -53,7 +53,7 @@ export class OwnCredit {
     this._table = new Table("Credit", [
       { title: "Currency", text: (one) => one.currency },
       amountColumn("Limit", "limit"), amountColumn("Free", "free"), amountColumn("Reserved", "reserved"), amountColumn("Used", "used"),
-    ], { key: (one) => one.currency, empty: "No credit yet: an operator grants it.", stacks: true });
+    ], { key: (one) => one.currency, empty: "No credit yet: an operator grants it.", stacks: "stacks" });
     this.node = this._table.node;
     this._table.node.classList.add("credit");
   }

@@ -20,7 +20,7 @@ export class OwnOrders {
       { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
       { title: "Order", text: (one) => one.order_id, hint: (one) => one.cl_ord_id, isNumber: true },
       { title: "Do", node: (_one, now) => this._buttons(now) },
-    ], { key: (one) => one.order_id, empty: "No live orders.", stacks: true });
+    ], { key: (one) => one.order_id, empty: "No live orders.", stacks: "stacks" });
     this.cancelAll = element("button", { onclick: () => this._cancelAll() }, "Cancel all");
     this._complaint = element("p", { class: "complaint", role: "status" });
     this.node = element("div", {}, this._complaint, this._table.node, this._outcome.node);

@@ -26,7 +26,7 @@ class Clients {
     this._outcome = outcomeLine();
     this._count = element("span", { class: "count", role: "status" });
     this._find = element("input", { type: "search", "aria-label": "Find a client", placeholder: "Find a client", autocomplete: "off", oninput: () => this._soon() });
-    this._table = new Table("Clients", this._columns(), { key: ({ client, currency }) => JSON.stringify([client, currency]), empty: "No such client.", stacks: true });
+    this._table = new Table("Clients", this._columns(), { key: ({ client, currency }) => JSON.stringify([client, currency]), empty: "No such client.", stacks: "stacks-early" });
     this.node = panel("Clients", "clients", element("div", {}, element("div", { class: "head" }, this._find, this._count), this._outcome.node, this._table.node));
     this._timer = setInterval(() => this._look(), REFRESH_MS);
     this._look();

@@ -97,7 +97,7 @@ function effectsTable(effects) {
     { title: "Sender", text: (row) => row.sender },
     { title: "Cause", node: (row) => link(row.cause), isNumber: true },
     { title: "What it says", text: (row) => summary(row.fields), isWide: true },
-  ], { key: (row) => row.sequence, empty: "Nothing.", stacks: true });
+  ], { key: (row) => row.sequence, empty: "Nothing.", stacks: "stacks" });
   table.show(effects);
   return table;
 }

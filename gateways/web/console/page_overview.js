@@ -50,18 +50,18 @@ class Overview {
         word("Name", "name"), stateColumn("Role", "role"), stateColumn("State", "state"), number("Term", "term"),
         number("Position", "position"), number("Lag", "lag"), number("Durable", "durable_index"),
         number("Committed", "commit_index"), { title: "Messages/s", text: (row) => this._rates.text(row.name), isNumber: true },
-      ], { key: (row) => row.name, stacks: true }),
+      ], { key: (row) => row.name, stacks: "stacks" }),
       replicas: new Table("Replicas", [
         word("Name", "name"), word("Shard", "shard"), stateColumn("Verdict", "verdict"), number("Position", "position"),
-        number("Lag", "lag"), { title: "Outputs / confirmed", text: outputs, isNumber: true },
-        { title: "Digest so far", text: (row) => (row.digest ?? "").slice(0, 12), hint: (row) => row.digest ?? "" },
+        number("Lag", "lag"), { title: "Outputs / confirmed", text: outputs, isNumber: true, isLong: true },
+        { title: "Digest so far", text: (row) => (row.digest ?? "").slice(0, 12), hint: (row) => row.digest ?? "", isLong: true },
         { title: "Agrees", text: agreement, tone: (row) => (row.agrees === false ? "bad" : "good") },
         { title: "Why", text: why, hint: (row) => row.stack ?? row.error ?? "", isWide: true },
-      ], { key: (row) => row.name, stacks: true }),
+      ], { key: (row) => row.name, stacks: "stacks" }),
       gateways: new Table("Gateways", [
         word("Name", "name"), word("Role", "role"), stateColumn("State", "state"), number("Position", "position"),
         number("Lag", "lag"), number("Connections", "connections"),
-      ], { key: (row) => row.name, stacks: true }),
+      ], { key: (row) => row.name, stacks: "stacks" }),
       news: new Table("What changed", [
         { title: "Time", text: (row) => clock(row.timestamp), hint: (row) => row.timestamp }, { title: "What", text: (row) => row.what, isWide: true },
       ], { key: (row) => `${row.timestamp} ${row.what}`, empty: "Nothing changed of late." }),

@@ -1,20 +1,21 @@
 /* Tables that follow their rows: what has not changed is not touched.
 
    A column is {title, text(row)}, or {title, node(row)}: a node is made once for each row; or it fills its cell in
-   `update(cell, row)`. `isNumber` puts it to the right; `isAmount` and `isWide` give it a line of its own on a narrow screen;
-   `tone(row)` names a colour, and `hint(row)` is told on hovering. `stacks`: on a narrow screen every row is a list of cells. */
+   `update(cell, row)`. `isNumber` puts it to the right; `isLong` and `isWide` give it a line of its own where there is
+   little room; `tone(row)` names a colour, and `hint(row)` is told on hovering. Where there is little room a row becomes a list
+   of its cells: `stacks` says when, "stacks" or "stacks-early"; without it the table is scrolled. */
 
 import { element, say } from "./elements.js";
 
 export class Table {
-  constructor(caption, columns, { key, empty = "None.", stacks = false }) {
+  constructor(caption, columns, { key, empty = "None.", stacks }) {
     this._columns = columns;
     this._key = key;
     this._rows = new Map();
     this._body = element("tbody", { role: "rowgroup" });
     this._empty = element("p", { class: "empty" }, empty);
     const heads = columns.map((column) => element("th", { ...sides(column), scope: "col", role: "columnheader" }, column.title));
-    this._table = element("table", { role: "table", class: stacks ? "stacks" : undefined },
+    this._table = element("table", { role: "table", class: stacks },
       element("caption", { class: "unseen" }, caption),
       element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads)), this._body);
     this.node = element("div", { class: "scroll" }, this._table, this._empty);
@@ -60,7 +61,7 @@ export class Table {
   }
 }
 
-const CLASSES = { isNumber: "number", isAmount: "amount", isWide: "wide" };
+const CLASSES = { isNumber: "number", isLong: "long", isWide: "wide" };
 
 function sides(column) {
   const names = Object.keys(CLASSES).filter((name) => column[name]).map((name) => CLASSES[name]);
