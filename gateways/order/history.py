@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from sequencer.envelope import Entry
 
 STEP_ENTRIES: Final = 8
-"""In one turn, so that live traffic goes on."""
+STEP_MESSAGES: Final = 4096
+"""About so many in one turn, so that live traffic goes on: entries are of one message, or of thousands."""
 
 
 class History(Protocol):
@@ -45,7 +46,11 @@ class OldEntries:
         """What is there of them; maybe none yet."""
         if self._history is None:
             return []
-        entries = self._history.step(STEP_ENTRIES)
+        entries: list[Entry] = []
+        messages = 0
+        while messages < STEP_MESSAGES and (more := self._history.step(STEP_ENTRIES)):
+            entries += more
+            messages += sum(entry.message_count for entry in more)
         self._index += len(entries)
         if self._history.done:
             self.close()

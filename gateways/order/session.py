@@ -153,8 +153,9 @@ class Session:
         return self._orders.live_of[client_id].get(order_id) if client_id in self._orders.live_of else None
 
     def recent_reports(self, client_id: int, after: int) -> list[e.Event] | None:
-        """A client's reports behind a place of the log, as far as they were sent; None where some are not held."""
+        """A client's reports behind a place of the log, up to `position`; None where memory does not have all."""
         client = self._client(client_id)
+        self._seal(client)
         if after < client.recent.forgotten:
             return None
         return [report for chunk in client.recent.after(after) for report in chunk.reports()]

@@ -197,21 +197,27 @@ class Trading:
     def _watch(self, desk: _Desk, call: Call, since: int | None, snapshot: bool) -> None:
         if call.caller in desk.watchers:
             raise RefusedError("already subscribed", 409)
-        missed: list[executions.Row] = []
+        missed: list[executions.Row] | None = []
         if since is not None:
-            held = self.orders.recent_reports(desk.client_id, since)
-            if held is None or since > self.orders.position:
+            missed = self.recent(desk.client_id, since, desk.seen)  # later ones come as news
+            if missed is None or since > self.orders.position:
                 raise RefusedError(
                     f"since: {since} is not held in memory; GET /v1/executions?since={since} reads it from the log", 409
                 )
-            past = numbered(one for one in held if one.sequence <= desk.seen)  # later ones come as news
-            missed = [row for event, nth in past if (row := executions.row(event, nth, self.orders.names))]
         self._tell(desk)  # what others are still to be told has the numbers before this
         desk.watchers[call.caller] = None
         self.reply(call, msgspec.Raw(b'{"channel":"executions"}'))
         if snapshot or missed:
             text = self._message(desk, "snapshot", self._live(desk) if snapshot else [], since=missed)
             self.told.append(([call.caller], text))
+
+    def recent(self, client_id: int, since: int, until: int = m.INT_MAX) -> list[executions.Row] | None:
+        """What happened to a client behind a place of the log, up to another; None where memory does not have all."""
+        held = self.orders.recent_reports(client_id, since)
+        if held is None:
+            return None
+        pairs = numbered(one for one in held if one.sequence <= until)
+        return [row for event, nth in pairs if (row := executions.row(event, nth, self.orders.names)) is not None]
 
     def _open_orders(self, desk: _Desk) -> msgspec.Raw:
         return msgspec.Raw(_JSON.encode({"orders": executions.listed(self._live(desk)), **self._place(desk)}))
