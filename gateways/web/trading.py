@@ -197,19 +197,22 @@ class Trading:
     def _watch(self, desk: _Desk, call: Call, since: int | None, snapshot: bool) -> None:
         if call.caller in desk.watchers:
             raise RefusedError("already subscribed", 409)
-        missed: list[executions.Row] | None = []
-        if since is not None:
-            missed = self.recent(desk.client_id, since, desk.seen)  # later ones come as news
-            if missed is None or since > self.orders.position:
-                raise RefusedError(
-                    f"since: {since} is not held in memory; GET /v1/executions?since={since} reads it from the log", 409
-                )
+        missed = [] if since is None else self._missed(desk, since)
         self._tell(desk)  # what others are still to be told has the numbers before this
         desk.watchers[call.caller] = None
         self.reply(call, msgspec.Raw(b'{"channel":"executions"}'))
         if snapshot or missed:
             text = self._message(desk, "snapshot", self._live(desk) if snapshot else [], since=missed)
             self.told.append(([call.caller], text))
+
+    def _missed(self, desk: _Desk, since: int) -> list[executions.Row]:
+        """What happened behind a place; what is later than what this desk has heard comes as news."""
+        held = self.recent(desk.client_id, since, desk.seen)
+        if held is None or since > self.orders.position:
+            raise RefusedError(
+                f"since: {since} is not held in memory; GET /v1/executions?since={since} reads it from the log", 409
+            )
+        return held
 
     def recent(self, client_id: int, since: int, until: int = m.INT_MAX) -> list[executions.Row] | None:
         """What happened to a client behind a place of the log, up to another; None where memory does not have all."""

@@ -7,7 +7,7 @@ import { address } from "./routes.js";
 import { Table } from "./tables.js";
 import { clock } from "./times.js";
 
-const SHOWN = 100;
+const SHOWN = 200;
 
 export class OwnExecutions {
   /** `mayLookUp()`: whether a place of the log can be followed. */
@@ -24,12 +24,22 @@ export class OwnExecutions {
       { title: "Order", text: (one) => one.order_id ?? "", hint: (one) => one.cl_ord_id ?? "", isNumber: true },
       { title: "Log", node: (one) => placeOf(one, mayLookUp()), isNumber: true },
     ], { key: (one) => one.exec_id, empty: "No executions of late.", stacks: "stacks" });
+    this.earlier = element("button", { onclick: () => this._readEarlier() }, "Read earlier ones");
     this.node = this._table.node;
   }
 
   /** Draw. */
   show() {
     this._table.show(this._trading.executions.slice(0, SHOWN));
+    this.earlier.hidden = !this._trading.isPartial && !this.earlier.disabled;
+  }
+
+  /** The venue reads its log for it, which takes a while. */
+  async _readEarlier() {
+    this.earlier.disabled = true;
+    await this._trading.readEarlier();
+    this.earlier.disabled = false;
+    this.show();
   }
 }
 

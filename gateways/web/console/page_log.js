@@ -95,7 +95,7 @@ function effectsTable(effects) {
     { title: "Type", text: (row) => row.type },
     { title: "After", text: (row) => duration(row.after_us ?? 0), hint: (row) => clock(row.timestamp, { millis: true }), isNumber: true },
     { title: "Sender", text: (row) => row.sender },
-    { title: "Cause", node: (row) => link(row.cause), isNumber: true },
+    { title: "Cause", node: (row) => (row.cause === "0" ? "–" : link(row.cause)), isNumber: true },
     { title: "What it says", text: (row) => summary(row.fields), isWide: true },
   ], { key: (row) => row.sequence, empty: "Nothing.", stacks: "stacks" });
   table.show(effects);

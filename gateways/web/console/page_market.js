@@ -75,7 +75,7 @@ class Market {
     const { orders, executions, credit } = this._own;
     return [
       panel("Order", "ticket-panel", this._ticket.node), panel("My orders", "orders", orders.node, orders.cancelAll),
-      panel("My credit", "credit-panel", credit.node), panel("My executions", "executions", executions.node),
+      panel("My credit", "credit-panel", credit.node), panel("My executions", "executions", executions.node, executions.earlier),
     ];
   }
 

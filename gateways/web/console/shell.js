@@ -83,11 +83,14 @@ export class Shell {
     say(this._link, state);
     this._link.dataset.tone = state === "live" ? "good" : "wary";
     this._banner.hidden = !isOld;
-    say(this._old, isOld ? "What you see is old: nothing was heard from the venue. Connecting again. " : "");
+    say(this._old, isOld ? oldness(feed.isConnected) : "");
     say(this._age, isOld ? `Age: ${Math.floor(feed.silentMs / 1000)} s` : "");
     document.body.classList.toggle("old", isOld);
   }
 }
+
+const oldness = (isConnected) =>
+  `What you see is old: nothing is heard from the venue. ${isConnected ? "" : "Connecting again. "}`;
 
 function shut(title) {
   const node = element("div", { class: "panel shut" }, element("p", {}, `${title} is for operators. `,

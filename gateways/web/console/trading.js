@@ -11,7 +11,7 @@
 import { LostError } from "./feed.js";
 import { CLIENT } from "./keyring.js";
 
-/** How far back in the log, when one signs in, and how many executions are kept. */
+/** How far back in the log is read at a time, and how many executions are kept. */
 const BACK = 20000;
 const KEPT = 500;
 const LOST_PATIENCE_MS = 30000;
@@ -101,15 +101,14 @@ export class Trading extends EventTarget {
 
   // --- what the venue tells ---
 
-  /** `readFrom`: a place of the log behind which executions are to be read over REST, once the orders are known. */
+  /** Begin with what the gateway's memory has of the past; where that does not reach back, read from `readFrom` on. */
   _watch(readFrom) {
     let from = readFrom;
     const subscription = this._feed.subscribe("executions", {
-      params: () => (this._seen && from === undefined ? { since: this._seen } : {}),
+      params: () => (from === undefined ? { since: this._seen } : {}),
       hear: (message) => {
-        const isFirst = message.type === "snapshot" && !this._seen;
         this._take(message);
-        if (from !== undefined || isFirst) this._read(from ?? Math.max(0, this._seen - BACK), Number(message.log_sequence));
+        if (from) this._read(from, this._seen);
         from = undefined;
       },
       refused: (error) => this._refused(error, from),
@@ -118,11 +117,22 @@ export class Trading extends EventTarget {
     this._subscriptions = this._subscriptions.filter(({ channel }) => channel !== "executions").concat(subscription);
   }
 
-  /** What is not held in memory any more is read from the log; any other refusal may be over in a moment. */
+  /** The log is read anew for what memory does not hold: at once for what was missed, on demand for what was before. */
   _refused(error, from) {
-    this.complaint = `Your orders are not told: ${error.message}`;
-    if (this._seen && from === undefined) this._watch(this._seen);
+    if (from === undefined) {
+      this.isPartial = this.isPartial || this._seen === 0;
+      this._watch(this._seen);
+    } else {
+      this.complaint = `Your orders are not told: ${error.message}`;
+    }
     this._changed();
+  }
+
+  /** Promise that executions from before the oldest one that is known are read, for a stretch of the log. */
+  readEarlier() {
+    const oldest = Math.min(this._seen, ...[...this._executions.values()].map((one) => Number(one.log_sequence)));
+    this.isPartial = oldest > BACK;
+    return this._read(Math.max(0, oldest - BACK), oldest);
   }
 
   /** Read the executions between two places of the log. */
@@ -177,6 +187,8 @@ export class Trading extends EventTarget {
     this._executions = new Map();
     this._seen = 0;
     this.credit = [];
+    /** Whether there may be executions before the oldest one that is known. */
+    this.isPartial = false;
     /** Why orders may not be as they are shown; "" where they are. */
     this.complaint = "";
   }
