@@ -151,6 +151,8 @@ def test_two_clients_trade(opened: Opened):
     for window, role in ((ann, "maker"), (bob, "taker")):
         expect(window.rows("My executions").first).to_contain_text(f"trade, {role}")
     expect(bob.panel("My credit")).to_contain_text("201.00")
+    bob.page.reload()
+    expect(bob.rows("My executions").first).to_contain_text("trade, taker")
     ann.panel("My orders").get_by_role("button", name=re.compile("Amend")).click()
     dialog = ann.page.get_by_role("dialog")
     dialog.get_by_label("Price").fill("100")

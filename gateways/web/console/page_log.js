@@ -61,7 +61,7 @@ class Log {
     this._found.replaceChildren(
       panel(`${grouped(message.sequence)} ${message.type}`, "message", description(message)),
       panel("What it came from", "causes", tables[0].node), panel("What followed", "effects", tables[1].node),
-      ...(isWhole === false ? [element("p", { class: "complaint" }, "There is more that followed than is shown.")] : []));
+      ...(isWhole === false ? [element("p", { class: "complaint" }, "What followed was looked for in the next entries of the log only: there may be more, later.")] : []));
   }
 }
 
