@@ -273,7 +273,7 @@ def test_the_log_follows_an_order_to_its_trade(opened: Opened, venue: Running):
     expect(window.page.get_by_role("heading", name=re.compile("NewOrder$"))).to_be_visible()
     window.rows("What followed").filter(has_text="Trade").first.get_by_role("link").first.click()
     expect(window.page.get_by_role("heading", name=re.compile("Trade$"))).to_be_visible()
-    window.page.get_by_role("link", name="Next").click()
+    window.page.get_by_role("link", name="Previous").click()
     expect(window.page.get_by_role("heading", name=re.compile("Trade$"))).to_have_count(0)
 
 

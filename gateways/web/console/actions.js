@@ -3,7 +3,13 @@
 import { ask } from "./dialogs.js";
 import { OPERATOR } from "./keyring.js";
 
-const REASON = { name: "reason", label: "Reason", required: true, maxlength: 200, hint: "Kept in the log, with your name." };
+const REASON = {
+  name: "reason",
+  label: "Reason",
+  required: true,
+  maxlength: 200,
+  hint: "Kept in the log, with your name.",
+};
 
 export class Actions {
   /** `done()` is called after each action that was obeyed. */

@@ -6,7 +6,12 @@ import { element } from "./elements.js";
 const CLEAR_PLACES = 2;
 
 /** A column of amounts under `name`. */
-export const amountColumn = (title, name) => ({ title, isNumber: true, isLong: true, update: (cell, row) => write(cell, grouped(row[name] ?? "")) });
+export const amountColumn = (title, name) => ({
+  title,
+  isNumber: true,
+  isLong: true,
+  update: (cell, row) => write(cell, grouped(row[name] ?? "")),
+});
 
 function write(cell, text) {
   if (cell.textContent === text) return;

@@ -24,13 +24,18 @@ export class CandleChart {
   show(candles, interval, places) {
     Object.assign(this, { _candles: candles, _interval: interval, _places: places });
     const last = candles.at(-1);
-    this._plot.describe(last ? `Candles of ${interval} minutes; the latest: open ${last.open}, high ${last.high}, low ${last.low}, close ${last.close}` : "No candles yet");
+    this._plot.describe(
+      last
+        ? `Candles of ${interval} minutes, the latest ${last.open} to ${last.close}, in ${last.low} to ${last.high}`
+        : "No candles yet",
+    );
     this._plot.redraw();
   }
 
   _paint({ width, height }) {
     const shown = this._candles.slice(-Math.max(1, Math.floor((width - RIGHT) / PITCH)));
-    if (!shown.length) return [shape("text", { class: "mark", x: width / 2, y: height / 2, "text-anchor": "middle" }, "No trades yet.")];
+    if (!shown.length)
+      return [shape("text", { class: "mark", x: width / 2, y: height / 2, "text-anchor": "middle" }, "No trades yet.")];
     const floor = height - BOTTOM;
     const y = linear(padded(shown), [floor - (floor - TOP) * VOLUME_SHARE - 6, TOP]);
     const volume = linear([0, Math.max(...shown.map((one) => Number(one.volume)))], [0, (floor - TOP) * VOLUME_SHARE]);
@@ -46,15 +51,24 @@ export class CandleChart {
   _rulers(shown, y, width) {
     const last = y(Number(shown.at(-1).close));
     const isFree = (value) => Math.abs(y(value) - last) > 18; // the last price has its own mark
-    return marks(...padded(shown), 5).filter(isFree).map((value) =>
-      ruler(y(value), grouped(value.toFixed(this._places)), { from: 0, to: width - RIGHT, x: width - RIGHT + 6, anchor: "start" }));
+    return marks(...padded(shown), 5)
+      .filter(isFree)
+      .map((value) =>
+        ruler(y(value), grouped(value.toFixed(this._places)), {
+          from: 0,
+          to: width - RIGHT,
+          x: width - RIGHT + 6,
+          anchor: "start",
+        }),
+      );
   }
 
   _times(shown, x, height) {
     const every = Math.max(1, Math.ceil(96 / PITCH));
     return shown.map((one, at) => {
       const isMarked = (shown.length - 1 - at) % every === Math.floor(every / 2) && x(at) > 30;
-      const text = this._interval >= DAY_MINUTES ? day(one.interval_begin).slice(0, -6) : clock(one.interval_begin).slice(0, 5);
+      const text =
+        this._interval >= DAY_MINUTES ? day(one.interval_begin).slice(0, -6) : clock(one.interval_begin).slice(0, 5);
       return isMarked ? [shape("text", { class: "mark", x: x(at), y: height - 5, "text-anchor": "middle" }, text)] : [];
     });
   }

@@ -26,7 +26,10 @@ export class DepthChart {
   _paint({ width, height }) {
     const { bids, asks } = this._sides;
     const all = [...bids, ...asks];
-    if (!all.length) return [shape("text", { class: "mark", x: width / 2, y: height / 2, "text-anchor": "middle" }, "The book is empty.")];
+    if (!all.length)
+      return [
+        shape("text", { class: "mark", x: width / 2, y: height / 2, "text-anchor": "middle" }, "The book is empty."),
+      ];
     const prices = all.map(([price]) => price);
     const highest = Math.max(...all.map(([, sum]) => sum)) * 1.08;
     const low = Math.min(...prices);
@@ -35,14 +38,25 @@ export class DepthChart {
     const x = linear([low - room * 0.02, high + room * 0.02], [LEFT, width - 4]);
     const y = linear([0, highest], [height - BOTTOM, TOP]);
     return [
-      marks(0, highest, 3).map((value) => ruler(y(value), brief(value), { from: LEFT, to: width - 4, x: LEFT - 6, anchor: "end" })),
-      area(bids, x, y, "buy"), area(asks, x, y, "sell"), this._prices(low, high, x, width, height),
+      marks(0, highest, 3).map((value) =>
+        ruler(y(value), brief(value), { from: LEFT, to: width - 4, x: LEFT - 6, anchor: "end" }),
+      ),
+      area(bids, x, y, "buy"),
+      area(asks, x, y, "sell"),
+      this._prices(low, high, x, width, height),
     ];
   }
 
   _prices(low, high, x, width, height) {
-    return marks(low, high, Math.max(2, Math.floor(width / 110))).filter((price) => x(price) > LEFT + 24 && x(price) < width - 34).map((price) =>
-      shape("text", { class: "mark", x: x(price), y: height - 5, "text-anchor": "middle" }, grouped(price.toFixed(this._places))));
+    return marks(low, high, Math.max(2, Math.floor(width / 110)))
+      .filter((price) => x(price) > LEFT + 24 && x(price) < width - 34)
+      .map((price) =>
+        shape(
+          "text",
+          { class: "mark", x: x(price), y: height - 5, "text-anchor": "middle" },
+          grouped(price.toFixed(this._places)),
+        ),
+      );
   }
 }
 

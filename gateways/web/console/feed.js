@@ -78,7 +78,8 @@ export class Feed extends EventTarget {
   }
 
   _retry(subscription) {
-    if (this._subscriptions.get(subscription.channel) === subscription && subscription.isWaiting) this.begin(subscription);
+    if (this._subscriptions.get(subscription.channel) === subscription && subscription.isWaiting)
+      this.begin(subscription);
   }
 
   /** Have the venue end it; it stays one of ours. */
@@ -129,9 +130,18 @@ export class Feed extends EventTarget {
     const whileOurs = (act) => (event) => socket === this._socket && act(event);
     this._socket = socket;
     this._begunMs = performance.now();
-    socket.addEventListener("open", whileOurs(() => this._opened()));
-    socket.addEventListener("message", whileOurs(({ data }) => this._take(parse(data))));
-    socket.addEventListener("close", whileOurs(() => this._closed()));
+    socket.addEventListener(
+      "open",
+      whileOurs(() => this._opened()),
+    );
+    socket.addEventListener(
+      "message",
+      whileOurs(({ data }) => this._take(parse(data))),
+    );
+    socket.addEventListener(
+      "close",
+      whileOurs(() => this._closed()),
+    );
   }
 
   /** A dead peer does not answer a goodbye either: its socket is left behind. */

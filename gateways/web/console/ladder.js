@@ -32,19 +32,35 @@ export class Ladder {
     const { title, side } = SIDES[name];
     this._lines[name] = Array.from({ length: depth }, () => makeLine(side, choose));
     const heads = ordered(side, "Total", "Quantity", "Price").map((text) =>
-      element("th", { scope: "col", class: `number ${text === "Total" ? "total" : ""}` }, text));
-    return element("table", { class: `half half-${side}` }, element("caption", { class: "unseen" }, title),
-      element("thead", {}, element("tr", {}, heads)), element("tbody", {}, this._lines[name].map(({ node }) => node)));
+      element("th", { scope: "col", class: `number ${text === "Total" ? "total" : ""}` }, text),
+    );
+    return element(
+      "table",
+      { class: `half half-${side}` },
+      element("caption", { class: "unseen" }, title),
+      element("thead", {}, element("tr", {}, heads)),
+      element(
+        "tbody",
+        {},
+        this._lines[name].map(({ node }) => node),
+      ),
+    );
   }
 }
 
 /** Prices meet in the middle. */
-const ordered = (side, total, quantity, price) => (side === "buy" ? [total, quantity, price] : [price, quantity, total]);
+const ordered = (side, total, quantity, price) =>
+  side === "buy" ? [total, quantity, price] : [price, quantity, total];
 
 function makeLine(side, choose) {
-  const [total, quantity, price] = ["total", "quantity", "price"].map((name) => element("td", { class: `number ${name}` }, "\u00a0"));
-  const node = element("tr", { class: side, onclick: () => price.dataset.price && choose(price.dataset.price) },
-    ordered(side, total, quantity, price));
+  const [total, quantity, price] = ["total", "quantity", "price"].map((name) =>
+    element("td", { class: `number ${name}` }, "\u00a0"),
+  );
+  const node = element(
+    "tr",
+    { class: side, onclick: () => price.dataset.price && choose(price.dataset.price) },
+    ordered(side, total, quantity, price),
+  );
   return { node, total, quantity, price };
 }
 

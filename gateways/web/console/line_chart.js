@@ -21,8 +21,11 @@ export class LineChart {
     this._rows = [];
     this._plot = new Plot(title, (plot) => this._paint(plot));
     this._latest = series.map(({ tone }) => element("b", { class: `series-${tone}` }, "–"));
-    const legend = element("figcaption", {},
-      series.map(({ name, tone }, at) => element("span", { class: `key key-${tone}` }, `${name} `, this._latest[at])));
+    const legend = element(
+      "figcaption",
+      {},
+      series.map(({ name, tone }, at) => element("span", { class: `key key-${tone}` }, `${name} `, this._latest[at])),
+    );
     this.node = element("figure", { class: "chart" }, legend, this._plot.node);
   }
 
@@ -46,10 +49,17 @@ export class LineChart {
     const x = linear([latest - SPAN_MS, latest], [LEFT, width - 4]);
     const y = linear([0, highest], [height - BOTTOM, TOP]);
     const rulers = marks(0, highest, 4).map((value) =>
-      ruler(y(value), this._format(value), { from: LEFT, to: width - 4, x: LEFT - 6, anchor: "end" }));
-    const minutes = [0, 1, 2, 3, 4, 5].map((ago) => shape("text",
-      { class: "mark", x: x(latest - ago * 60_000), y: height - 5, "text-anchor": ago ? "middle" : "end" },
-      ago ? `−${ago} min` : "now")).slice(0, width > 420 ? 6 : 3);
+      ruler(y(value), this._format(value), { from: LEFT, to: width - 4, x: LEFT - 6, anchor: "end" }),
+    );
+    const minutes = [0, 1, 2, 3, 4, 5]
+      .map((ago) =>
+        shape(
+          "text",
+          { class: "mark", x: x(latest - ago * 60_000), y: height - 5, "text-anchor": ago ? "middle" : "end" },
+          ago ? `−${ago} min` : "now",
+        ),
+      )
+      .slice(0, width > 420 ? 6 : 3);
     return [rulers, minutes, this._series.map((one) => this._line(one, x, y, latest))];
   }
 
@@ -63,7 +73,7 @@ export class LineChart {
   }
 }
 
-/** The highest value that is not beyond all others: a single one of those leaves the chart at its top, and all else readable. */
+/** The highest value that is not beyond all others: one that is leaves the chart at its top, and all else readable. */
 function usual(values) {
   const seen = values.filter((value) => value > 0).sort((one, other) => one - other);
   const middle = seen[Math.floor(seen.length / 2)] ?? 0;

@@ -23,7 +23,9 @@ const PAGES = { market, overview, clients, log, operate, keys };
 function start() {
   const keyring = new Keyring(sessionStorage);
   const rest = new Rest(keyring, location.origin);
-  const feed = new Feed(`${location.origin.replace(/^http/, "ws")}/v2`, (slot) => rest.token(keyring.held(slot)).then(({ token }) => token));
+  const feed = new Feed(`${location.origin.replace(/^http/, "ws")}/v2`, (slot) =>
+    rest.token(keyring.held(slot)).then(({ token }) => token),
+  );
   const trading = new Trading(feed, rest);
   const instruments = new Instruments(feed);
   follow(keyring, feed, trading);

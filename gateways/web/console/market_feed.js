@@ -52,7 +52,8 @@ export class MarketFeed {
 
   _takeBook({ type, data: [data] }) {
     if (this.book.take(type, data)) return;
-    this.complaint = `The checksum of the book was wrong at ${new Date().toLocaleTimeString("en-GB")}: it was asked for again.`;
+    const now = new Date().toLocaleTimeString("en-GB");
+    this.complaint = `The checksum of the book was wrong at ${now}: it was asked for again.`;
     this._book.again();
   }
 

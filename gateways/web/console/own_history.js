@@ -13,17 +13,21 @@ export class OwnExecutions {
   /** `mayLookUp()`: whether a place of the log can be followed. */
   constructor(trading, mayLookUp) {
     this._trading = trading;
-    this._table = new Table("Executions", [
-      { title: "Time", text: (one) => clock(one.timestamp, { millis: true }), hint: (one) => one.timestamp },
-      { title: "What", text: what, tone: (one) => TONES[one.exec_type] ?? "" },
-      { title: "Instrument", text: (one) => one.symbol ?? "" },
-      { title: "Side", text: (one) => one.side ?? "", tone: (one) => one.side ?? "" },
-      { title: "Price", text: (one) => grouped(one.last_price ?? one.limit_price ?? ""), isNumber: true },
-      { title: "Quantity", text: (one) => short(one.last_qty ?? one.order_qty ?? ""), isNumber: true },
-      { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
-      { title: "Order", text: (one) => one.order_id ?? "", hint: (one) => one.cl_ord_id ?? "", isNumber: true },
-      { title: "Log", node: (one) => placeOf(one, mayLookUp()), isNumber: true },
-    ], { key: (one) => one.exec_id, empty: "No executions of late.", stacks: "stacks" });
+    this._table = new Table(
+      "Executions",
+      [
+        { title: "Time", text: (one) => clock(one.timestamp, { millis: true }), hint: (one) => one.timestamp },
+        { title: "What", text: what, tone: (one) => TONES[one.exec_type] ?? "" },
+        { title: "Instrument", text: (one) => one.symbol ?? "" },
+        { title: "Side", text: (one) => one.side ?? "", tone: (one) => one.side ?? "" },
+        { title: "Price", text: (one) => grouped(one.last_price ?? one.limit_price ?? ""), isNumber: true },
+        { title: "Quantity", text: (one) => short(one.last_qty ?? one.order_qty ?? ""), isNumber: true },
+        { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
+        { title: "Order", text: (one) => one.order_id ?? "", hint: (one) => one.cl_ord_id ?? "", isNumber: true },
+        { title: "Log", node: (one) => placeOf(one, mayLookUp()), isNumber: true },
+      ],
+      { key: (one) => one.exec_id, empty: "No executions of late.", stacks: "stacks" },
+    );
     this.earlier = element("button", { onclick: () => this._readEarlier() }, "Read earlier ones");
     this.node = this._table.node;
   }
@@ -44,7 +48,12 @@ export class OwnExecutions {
 }
 
 const TONES = {
-  trade: "good", rejected: "bad", cancel_rejected: "bad", amend_rejected: "bad", trade_busted: "bad", trade_corrected: "wary",
+  trade: "good",
+  rejected: "bad",
+  cancel_rejected: "bad",
+  amend_rejected: "bad",
+  trade_busted: "bad",
+  trade_corrected: "wary",
 };
 
 function what(one) {
@@ -60,10 +69,17 @@ function placeOf({ log_sequence: place }, mayLookUp) {
 export class OwnCredit {
   constructor(trading) {
     this._trading = trading;
-    this._table = new Table("Credit", [
-      { title: "Currency", text: (one) => one.currency },
-      amountColumn("Limit", "limit"), amountColumn("Free", "free"), amountColumn("Reserved", "reserved"), amountColumn("Used", "used"),
-    ], { key: (one) => one.currency, empty: "No credit yet: an operator grants it.", stacks: "stacks" });
+    this._table = new Table(
+      "Credit",
+      [
+        { title: "Currency", text: (one) => one.currency },
+        amountColumn("Limit", "limit"),
+        amountColumn("Free", "free"),
+        amountColumn("Reserved", "reserved"),
+        amountColumn("Used", "used"),
+      ],
+      { key: (one) => one.currency, empty: "No credit yet: an operator grants it.", stacks: "stacks" },
+    );
     this.node = this._table.node;
     this._table.node.classList.add("credit");
   }

@@ -12,15 +12,19 @@ export class OwnOrders {
     this._trading = trading;
     this._symbol = symbol;
     this._outcome = outcomeLine();
-    this._table = new Table("Live orders", [
-      { title: "Instrument", text: (one) => one.symbol },
-      { title: "Side", text: (one) => one.side, tone: (one) => one.side },
-      { title: "Price", text: (one) => grouped(one.limit_price), isNumber: true },
-      { title: "Quantity", text: (one) => short(one.order_qty ?? ""), isNumber: true },
-      { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
-      { title: "Order", text: (one) => one.order_id, hint: (one) => one.cl_ord_id, isNumber: true },
-      { title: "Do", node: (_one, now) => this._buttons(now) },
-    ], { key: (one) => one.order_id, empty: "No live orders.", stacks: "stacks" });
+    this._table = new Table(
+      "Live orders",
+      [
+        { title: "Instrument", text: (one) => one.symbol },
+        { title: "Side", text: (one) => one.side, tone: (one) => one.side },
+        { title: "Price", text: (one) => grouped(one.limit_price), isNumber: true },
+        { title: "Quantity", text: (one) => short(one.order_qty ?? ""), isNumber: true },
+        { title: "Left", text: (one) => short(one.leaves_qty ?? ""), isNumber: true },
+        { title: "Order", text: (one) => one.order_id, hint: (one) => one.cl_ord_id, isNumber: true },
+        { title: "Do", node: (_one, now) => this._buttons(now) },
+      ],
+      { key: (one) => one.order_id, empty: "No live orders.", stacks: "stacks" },
+    );
     this.cancelAll = element("button", { onclick: () => this._cancelAll() }, "Cancel all");
     this._complaint = element("p", { class: "complaint", role: "status" });
     this.node = element("div", {}, this._complaint, this._table.node, this._outcome.node);
@@ -34,9 +38,16 @@ export class OwnOrders {
   }
 
   _buttons(now) {
-    return element("span", { class: "buttons" },
+    return element(
+      "span",
+      { class: "buttons" },
       element("button", { onclick: () => this._amend(now()), "aria-label": `Amend order ${now().order_id}` }, "Amend"),
-      element("button", { onclick: () => this._cancel(now()), "aria-label": `Cancel order ${now().order_id}` }, "Cancel"));
+      element(
+        "button",
+        { onclick: () => this._cancel(now()), "aria-label": `Cancel order ${now().order_id}` },
+        "Cancel",
+      ),
+    );
   }
 
   _amend(order) {
@@ -46,7 +57,13 @@ export class OwnOrders {
       verb: "Amend",
       fields: [
         { name: "limit_price", label: "Price", value: order.limit_price, inputmode: "decimal", required: true },
-        { name: "order_qty", label: "Total quantity", value: short(order.order_qty), inputmode: "decimal", required: true },
+        {
+          name: "order_qty",
+          label: "Total quantity",
+          value: short(order.order_qty),
+          inputmode: "decimal",
+          required: true,
+        },
       ],
       act: async (terms) => {
         await this._trading.amend(order, terms);

@@ -1,4 +1,4 @@
-/* Clients and their credit, for operators: looked for by name; credit set or adjusted, clients blocked and let in again. */
+/* Clients and their credit, for operators: credit is set or adjusted, clients are blocked and let in again. */
 
 import { Actions } from "./actions.js";
 import { amountColumn } from "./amounts.js";
@@ -25,9 +25,29 @@ class Clients {
     this._actions = new Actions(rest, () => this._look());
     this._outcome = outcomeLine();
     this._count = element("span", { class: "count", role: "status" });
-    this._find = element("input", { type: "search", "aria-label": "Find a client", placeholder: "Find a client", autocomplete: "off", oninput: () => this._soon() });
-    this._table = new Table("Clients", this._columns(), { key: ({ client, currency }) => JSON.stringify([client, currency]), empty: "No such client.", stacks: "stacks-early" });
-    this.node = panel("Clients", "clients", element("div", {}, element("div", { class: "head" }, this._find, this._count), this._outcome.node, this._table.node));
+    this._find = element("input", {
+      type: "search",
+      "aria-label": "Find a client",
+      placeholder: "Find a client",
+      autocomplete: "off",
+      oninput: () => this._soon(),
+    });
+    this._table = new Table("Clients", this._columns(), {
+      key: ({ client, currency }) => JSON.stringify([client, currency]),
+      empty: "No such client.",
+      stacks: "stacks-early",
+    });
+    this.node = panel(
+      "Clients",
+      "clients",
+      element(
+        "div",
+        {},
+        element("div", { class: "head" }, this._find, this._count),
+        this._outcome.node,
+        this._table.node,
+      ),
+    );
     this._timer = setInterval(() => this._look(), REFRESH_MS);
     this._look();
   }
@@ -41,10 +61,21 @@ class Clients {
   _columns() {
     return [
       { title: "Client", text: (row) => row.client, isWide: true },
-      { title: "State", text: (row) => (row.blocked ? "blocked" : "open"), tone: (row) => (row.blocked ? "state bad" : "state good") },
+      {
+        title: "State",
+        text: (row) => (row.blocked ? "blocked" : "open"),
+        tone: (row) => (row.blocked ? "state bad" : "state good"),
+      },
       { title: "Currency", text: (row) => row.currency ?? "none" },
-      amountColumn("Limit", "limit"), amountColumn("Free", "free"), amountColumn("Reserved", "reserved"), amountColumn("Used", "used"),
-      { title: "Do", node: (_row, now) => this._buttons(now), update: (cell, row) => say(cell.querySelector(".block"), row.blocked ? "Unblock" : "Block") },
+      amountColumn("Limit", "limit"),
+      amountColumn("Free", "free"),
+      amountColumn("Reserved", "reserved"),
+      amountColumn("Used", "used"),
+      {
+        title: "Do",
+        node: (_row, now) => this._buttons(now),
+        update: (cell, row) => say(cell.querySelector(".block"), row.blocked ? "Unblock" : "Block"),
+      },
     ];
   }
 
@@ -69,8 +100,14 @@ class Clients {
   _show({ clients, total }) {
     this._outcome.say("");
     const rows = clients.flatMap(({ client, blocked, credit }) =>
-      (credit.length ? credit : [{}]).map((one) => ({ client, blocked, ...one })));
-    say(this._count, clients.length < Number(total) ? `${grouped(clients.length)} of ${grouped(total)} clients` : `${grouped(total)} clients`);
+      (credit.length ? credit : [{}]).map((one) => ({ client, blocked, ...one })),
+    );
+    say(
+      this._count,
+      clients.length < Number(total)
+        ? `${grouped(clients.length)} of ${grouped(total)} clients`
+        : `${grouped(total)} clients`,
+    );
     this._table.show(rows);
   }
 
@@ -78,21 +115,32 @@ class Clients {
 
   _buttons(now) {
     const button = (text, act, name) => element("button", { class: name, onclick: () => act(now()) }, text);
-    return element("span", { class: "buttons" }, button("Set", (row) => this._set(row)),
-      button("Adjust", (row) => this._adjust(row)), button("Block", (row) => this._block(row), "block"));
+    return element(
+      "span",
+      { class: "buttons" },
+      button("Set", (row) => this._set(row)),
+      button("Adjust", (row) => this._adjust(row)),
+      button("Block", (row) => this._block(row), "block"),
+    );
   }
 
   _set({ client, currency, limit }) {
     this._actions.command({
-      title: `Set the credit of ${client}`, verb: "Set credit",
-      fields: [currencyField(currency), { name: "limit", label: "Limit", value: limit ?? "", required: true, inputmode: "decimal" }],
+      title: `Set the credit of ${client}`,
+      verb: "Set credit",
+      fields: [
+        currencyField(currency),
+        { name: "limit", label: "Limit", value: limit ?? "", required: true, inputmode: "decimal" },
+      ],
       command: (values) => ({ type: "SetCredit", client, ...values }),
     });
   }
 
   _adjust({ client, currency }) {
     this._actions.command({
-      title: `Adjust the credit of ${client}`, text: "The amount is added to the limit; one below zero takes away.", verb: "Adjust credit",
+      title: `Adjust the credit of ${client}`,
+      text: "The amount is added to the limit; one below zero takes away.",
+      verb: "Adjust credit",
       fields: [currencyField(currency), { name: "amount", label: "Amount", required: true }],
       command: (values) => ({ type: "AdjustCredit", client, ...values }),
     });
@@ -102,7 +150,8 @@ class Clients {
     this._actions.command({
       title: blocked ? `Let ${client} trade again` : `Block ${client}`,
       text: blocked ? "New orders are taken again." : "All its orders are canceled, and new ones refused.",
-      verb: blocked ? "Unblock" : "Block", isHarsh: !blocked,
+      verb: blocked ? "Unblock" : "Block",
+      isHarsh: !blocked,
       command: () => ({ type: blocked ? "UnblockClient" : "BlockClient", client }),
     });
   }

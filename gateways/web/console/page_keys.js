@@ -1,4 +1,4 @@
-/* Signing in and out: a key of a client for trading, one of an operator for everything else; both at once, if wanted. */
+/* Signing in and out: a key of a client for trading, one of an operator for everything else, or both. */
 
 import { element } from "./elements.js";
 import { CLIENT, OPERATOR } from "./keyring.js";
@@ -20,8 +20,12 @@ class Keys {
     this._rest = rest;
     this._outcome = outcomeLine();
     this._slots = element("div", { class: "slots" });
-    this.node = element("div", { class: "keys" },
-      panel("Sign in", "", this._form()), panel("Who is signed in", "", this._slots));
+    this.node = element(
+      "div",
+      { class: "keys" },
+      panel("Sign in", "", this._form()),
+      panel("Who is signed in", "", this._slots),
+    );
     this._show();
     keyring.addEventListener("change", this._show);
   }
@@ -34,10 +38,21 @@ class Keys {
     this._key = element("input", { name: "key", required: true, autocomplete: "username", spellcheck: "false" });
     this._secret = element("input", { name: "secret", type: "password", required: true, autocomplete: "off" });
     this._submit = element("button", { type: "submit", class: "main" }, "Sign in");
-    return element("form", { class: "sign-in", onsubmit: (event) => this._signIn(event) },
-      element("p", {}, "A key and its secret come from ", element("code", {}, "sequencer api-key issue NAME"),
-        ". The secret stays in this tab: requests are signed here, and it is forgotten when you sign out or close the tab."),
-      field("Key", this._key), field("Secret", this._secret), this._submit, this._outcome.node);
+    return element(
+      "form",
+      { class: "sign-in", onsubmit: (event) => this._signIn(event) },
+      element(
+        "p",
+        {},
+        "A key and its secret come from ",
+        element("code", {}, "sequencer api-key issue NAME"),
+        ". The secret stays in this tab, where requests are signed; signing out or closing the tab forgets it.",
+      ),
+      field("Key", this._key),
+      field("Secret", this._secret),
+      this._submit,
+      this._outcome.node,
+    );
   }
 
   async _signIn(event) {
@@ -62,16 +77,29 @@ class Keys {
 
   _slot(slot, word) {
     const held = this._keyring.held(slot);
-    if (!held) return element("p", { class: "slot" }, element("span", {}, element("small", {}, word), element("span", { class: "empty" }, "nobody")));
+    if (!held)
+      return element(
+        "p",
+        { class: "slot" },
+        element("span", {}, element("small", {}, word), element("span", { class: "empty" }, "nobody")),
+      );
     const page = slot === CLIENT ? address("market") : address("overview");
-    return element("p", { class: "slot" },
+    return element(
+      "p",
+      { class: "slot" },
       element("span", {}, element("small", {}, word), element("b", {}, held.name), element("code", {}, held.key)),
-      element("span", { class: "buttons" },
+      element(
+        "span",
+        { class: "buttons" },
         element("a", { class: "button", href: page }, slot === CLIENT ? "To the market" : "To the overview"),
-        element("button", { onclick: () => this._keyring.forget(slot) }, `Sign out ${held.name}`)));
+        element("button", { onclick: () => this._keyring.forget(slot) }, `Sign out ${held.name}`),
+      ),
+    );
   }
 }
 
 function refusal(error) {
-  return error.status === 401 ? `The venue does not accept this key and secret. It says: ${error.message}` : error.message;
+  return error.status === 401
+    ? `The venue does not accept this key and secret. It says: ${error.message}`
+    : error.message;
 }

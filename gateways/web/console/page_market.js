@@ -34,8 +34,11 @@ class Market {
     this._complaint = element("p", { class: "complaint", role: "status" });
     this._select = element("select", { "aria-label": "Instrument", onchange: () => this._go(this._select.value) });
     this._status = element("span", { class: "status" });
-    this._interval = element("select", { "aria-label": "Interval", onchange: () => this._source?.show(Number(this._interval.value)) },
-      Object.entries(INTERVALS).map(([value, text]) => element("option", { value }, text)));
+    this._interval = element(
+      "select",
+      { "aria-label": "Interval", onchange: () => this._source?.show(Number(this._interval.value)) },
+      Object.entries(INTERVALS).map(([value, text]) => element("option", { value }, text)),
+    );
     this._own = this._isClient ? this._ownParts(keyring) : null;
     this.node = this._layout();
     trading.addEventListener("change", this._draw);
@@ -54,7 +57,10 @@ class Market {
 
   _ownParts(keyring) {
     const trading = this._trading;
-    this._ticket = new Ticket({ instrument: () => this._instruments.get(this._symbol), add: (terms) => trading.add(terms) });
+    this._ticket = new Ticket({
+      instrument: () => this._instruments.get(this._symbol),
+      add: (terms) => trading.add(terms),
+    });
     return {
       orders: new OwnOrders(trading, () => this._symbol),
       executions: new OwnExecutions(trading, () => keyring.has(OPERATOR)),
@@ -64,18 +70,34 @@ class Market {
 
   _layout() {
     const { ticker, tape, candles, depth } = this._parts;
-    const head = element("div", { class: "head" }, this._select, this._status, ticker.node, this._isClient ? null : invitation());
-    return element("div", { class: `market ${this._isClient ? "trades" : ""}` }, head, this._complaint,
-      panel("Book", "book", this._ladder.node), panel("Candles", "candles", candles.node, this._interval),
-      panel("Depth", "depth-panel", depth.node), panel("Trades", "trades-panel", tape.node),
-      this._own ? this._ownPanels() : []);
+    const head = element(
+      "div",
+      { class: "head" },
+      this._select,
+      this._status,
+      ticker.node,
+      this._isClient ? null : invitation(),
+    );
+    return element(
+      "div",
+      { class: `market ${this._isClient ? "trades" : ""}` },
+      head,
+      this._complaint,
+      panel("Book", "book", this._ladder.node),
+      panel("Candles", "candles", candles.node, this._interval),
+      panel("Depth", "depth-panel", depth.node),
+      panel("Trades", "trades-panel", tape.node),
+      this._own ? this._ownPanels() : [],
+    );
   }
 
   _ownPanels() {
     const { orders, executions, credit } = this._own;
     return [
-      panel("Order", "ticket-panel", this._ticket.node), panel("My orders", "orders", orders.node, orders.cancelAll),
-      panel("My credit", "credit-panel", credit.node), panel("My executions", "executions", executions.node, executions.earlier),
+      panel("Order", "ticket-panel", this._ticket.node),
+      panel("My orders", "orders", orders.node, orders.cancelAll),
+      panel("My credit", "credit-panel", credit.node),
+      panel("My executions", "executions", executions.node, executions.earlier),
     ];
   }
 
@@ -143,4 +165,5 @@ function ownLevels(orders, symbol, places) {
   return levels;
 }
 
-const invitation = () => element("p", {}, element("a", { href: address("keys") }, "Sign in"), " with a client’s key to trade.");
+const invitation = () =>
+  element("p", {}, element("a", { href: address("keys") }, "Sign in"), " with a client’s key to trade.");

@@ -28,10 +28,18 @@ class Operate {
     this._isOpen = true;
     this._outcome = outcomeLine();
     this._parts = {
-      lead: new LeadActions(actions), trades: new TradeActions(actions), instruments: new InstrumentActions(actions),
-      poison: new PoisonActions(actions), past: new PastActions(),
+      lead: new LeadActions(actions),
+      trades: new TradeActions(actions),
+      instruments: new InstrumentActions(actions),
+      poison: new PoisonActions(actions),
+      past: new PastActions(),
     };
-    this.node = element("div", { class: "operate" }, this._outcome.node, Object.values(this._parts).map(({ node }) => node));
+    this.node = element(
+      "div",
+      { class: "operate" },
+      this._outcome.node,
+      Object.values(this._parts).map(({ node }) => node),
+    );
     this._follow = perFrame(() => this._parts.instruments.show(instruments.rows));
     instruments.addEventListener("change", this._follow);
     this._follow();
@@ -48,7 +56,8 @@ class Operate {
   async _look() {
     try {
       const [venue, poison, actions] = await Promise.all(
-        ["", "/poison", "/actions"].map((path) => this._rest.get(`/v1/venue${path}`, OPERATOR)));
+        ["", "/poison", "/actions"].map((path) => this._rest.get(`/v1/venue${path}`, OPERATOR)),
+      );
       if (!this._isOpen) return;
       this._parts.lead.show(venue.nodes);
       this._parts.poison.show(poison.poison);

@@ -34,7 +34,9 @@ class Overview {
     this._charts = [throughputChart(), latencyChart()];
     this.node = this._layout();
     this._subscription = feed.subscribe("venue", {
-      params: () => ({}), hear: (message) => this._take(message), slot: OPERATOR,
+      params: () => ({}),
+      hear: (message) => this._take(message),
+      slot: OPERATOR,
       refused: (error) => this._tell([`The venue does not tell how it is: ${error.message}`]),
     });
   }
@@ -46,25 +48,61 @@ class Overview {
 
   _makeTables() {
     return {
-      nodes: new Table("Nodes", [
-        word("Name", "name"), stateColumn("Role", "role"), stateColumn("State", "state"), number("Term", "term"),
-        number("Position", "position"), number("Lag", "lag"), number("Durable", "durable_index"),
-        number("Committed", "commit_index"), { title: "Messages/s", text: (row) => this._rates.text(row.name), isNumber: true },
-      ], { key: (row) => row.name, stacks: "stacks" }),
-      replicas: new Table("Replicas", [
-        word("Name", "name"), word("Shard", "shard"), stateColumn("Verdict", "verdict"), number("Position", "position"),
-        number("Lag", "lag"), { title: "Outputs / confirmed", text: outputs, isNumber: true, isLong: true },
-        { title: "Digest so far", text: (row) => (row.digest ?? "").slice(0, 12), hint: (row) => row.digest ?? "", isLong: true },
-        { title: "Agrees", text: agreement, tone: (row) => (row.agrees === false ? "bad" : "good") },
-        { title: "Why", text: why, hint: (row) => row.stack ?? row.error ?? "", isWide: true },
-      ], { key: (row) => row.name, stacks: "stacks" }),
-      gateways: new Table("Gateways", [
-        word("Name", "name"), word("Role", "role"), stateColumn("State", "state"), number("Position", "position"),
-        number("Lag", "lag"), number("Connections", "connections"),
-      ], { key: (row) => row.name, stacks: "stacks" }),
-      news: new Table("What changed", [
-        { title: "Time", text: (row) => clock(row.timestamp), hint: (row) => row.timestamp }, { title: "What", text: (row) => row.what, isWide: true },
-      ], { key: (row) => `${row.timestamp} ${row.what}`, empty: "Nothing changed of late." }),
+      nodes: new Table(
+        "Nodes",
+        [
+          word("Name", "name"),
+          stateColumn("Role", "role"),
+          stateColumn("State", "state"),
+          number("Term", "term"),
+          number("Position", "position"),
+          number("Lag", "lag"),
+          number("Durable", "durable_index"),
+          number("Committed", "commit_index"),
+          { title: "Messages/s", text: (row) => this._rates.text(row.name), isNumber: true },
+        ],
+        { key: (row) => row.name, stacks: "stacks" },
+      ),
+      replicas: new Table(
+        "Replicas",
+        [
+          word("Name", "name"),
+          word("Shard", "shard"),
+          stateColumn("Verdict", "verdict"),
+          number("Position", "position"),
+          number("Lag", "lag"),
+          { title: "Outputs / confirmed", text: outputs, isNumber: true, isLong: true },
+          {
+            title: "Digest so far",
+            text: (row) => (row.digest ?? "").slice(0, 12),
+            hint: (row) => row.digest ?? "",
+            isLong: true,
+          },
+          { title: "Agrees", text: agreement, tone: (row) => (row.agrees === false ? "bad" : "good") },
+          { title: "Why", text: why, hint: (row) => row.stack ?? row.error ?? "", isWide: true },
+        ],
+        { key: (row) => row.name, stacks: "stacks" },
+      ),
+      gateways: new Table(
+        "Gateways",
+        [
+          word("Name", "name"),
+          word("Role", "role"),
+          stateColumn("State", "state"),
+          number("Position", "position"),
+          number("Lag", "lag"),
+          number("Connections", "connections"),
+        ],
+        { key: (row) => row.name, stacks: "stacks" },
+      ),
+      news: new Table(
+        "What changed",
+        [
+          { title: "Time", text: (row) => clock(row.timestamp), hint: (row) => row.timestamp },
+          { title: "What", text: (row) => row.what, isWide: true },
+        ],
+        { key: (row) => `${row.timestamp} ${row.what}`, empty: "Nothing changed of late." },
+      ),
     };
   }
 
@@ -72,18 +110,26 @@ class Overview {
     const { nodes, replicas, gateways, news } = this._tables;
     news.node.classList.add("news");
     news.node.tabIndex = 0; // it scrolls, so a keyboard has to reach it
-    return element("div", { class: "overview" },
+    return element(
+      "div",
+      { class: "overview" },
       panel("How it is", "problems-panel", this._problems),
-      panel("Throughput, each second", "throughput", this._charts[0].node), panel("Latency, command to result", "latency", this._charts[1].node),
-      panel("Nodes", "nodes", nodes.node), panel("Replicas", "replicas", replicas.node),
-      panel("Gateways", "gateways", gateways.node), panel("What changed", "changes", news.node));
+      panel("Throughput, each second", "throughput", this._charts[0].node),
+      panel("Latency, command to result", "latency", this._charts[1].node),
+      panel("Nodes", "nodes", nodes.node),
+      panel("Replicas", "replicas", replicas.node),
+      panel("Gateways", "gateways", gateways.node),
+      panel("What changed", "changes", news.node),
+    );
   }
 
   _take({ type, data }) {
     const before = type === "snapshot" ? [] : this._pulse;
     const known = new Map(before.map((one) => [one.timestamp, one]));
     for (const one of data.pulse) known.set(one.timestamp, one);
-    this._pulse = [...known.values()].sort((one, other) => (one.timestamp < other.timestamp ? -1 : 1)).slice(-PULSE_SECONDS);
+    this._pulse = [...known.values()]
+      .sort((one, other) => (one.timestamp < other.timestamp ? -1 : 1))
+      .slice(-PULSE_SECONDS);
     this._venue = data;
     for (const { name, position } of data.nodes) this._rates.take(name, Number(position), Date.parse(data.timestamp));
     this._draw();
@@ -113,16 +159,29 @@ const counted = (name) => (row) => (row[name] === undefined || row[name] === nul
 /** A second without commands has no latency. */
 const measured = (name) => (row) => Number(row[name] ?? 0) || null;
 
-const throughputChart = () => new LineChart("Throughput", [
-  { name: "messages", tone: "one", value: counted("messages") }, { name: "commands", tone: "two", value: counted("commands") },
-  { name: "trades", tone: "three", value: counted("trades") },
-], { format: (value) => grouped(Math.round(value)), least: 10 });
+const throughputChart = () =>
+  new LineChart(
+    "Throughput",
+    [
+      { name: "messages", tone: "one", value: counted("messages") },
+      { name: "commands", tone: "two", value: counted("commands") },
+      { name: "trades", tone: "three", value: counted("trades") },
+    ],
+    { format: (value) => grouped(Math.round(value)), least: 10 },
+  );
 
-const latencyChart = () => new LineChart("Latency", [
-  { name: "p50", tone: "one", value: measured("p50_us") }, { name: "p99", tone: "two", value: measured("p99_us") },
-], { format: duration, least: 1000 });
+const latencyChart = () =>
+  new LineChart(
+    "Latency",
+    [
+      { name: "p50", tone: "one", value: measured("p50_us") },
+      { name: "p99", tone: "two", value: measured("p99_us") },
+    ],
+    { format: duration, least: 1000 },
+  );
 
-const outputs = ({ outputs: made, confirmed }) => (made === undefined ? "" : `${grouped(made)} / ${grouped(confirmed)}`);
+const outputs = ({ outputs: made, confirmed }) =>
+  made === undefined ? "" : `${grouped(made)} / ${grouped(confirmed)}`;
 const agreement = ({ agrees }) => ({ true: "yes", false: "no" })[String(agrees)] ?? "";
 const why = (row) => [row.why, row.error].filter(Boolean).join("; ");
 

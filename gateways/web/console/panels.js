@@ -8,8 +8,12 @@ let count = 0;
 export function panel(title, area, content, extra) {
   count += 1;
   const id = `panel-${count}`;
-  return element("section", { class: `panel ${area}`, "aria-labelledby": id },
-    element("header", {}, element("h2", { id }, title), extra), content);
+  return element(
+    "section",
+    { class: `panel ${area}`, "aria-labelledby": id },
+    element("header", {}, element("h2", { id }, title), extra),
+    content,
+  );
 }
 
 /** A label with its control. */

@@ -35,12 +35,14 @@ export function ruler(y, text, { from, to, x, anchor }) {
   ];
 }
 
-/** A path through points; a gap where one is null. Each run begins with a stroke of no length: one that stands alone is a dot. */
+/** A path through points, with a gap where one is null. Runs begin with a stroke of no length: a lone one is a dot. */
 export function path(points) {
   let isPenDown = false;
-  return points.map((point) => {
-    const [before, after] = isPenDown ? ["L", ""] : ["M", "h0"];
-    isPenDown = point !== null;
-    return point === null ? "" : `${before}${point[0].toFixed(1)} ${point[1].toFixed(1)}${after}`;
-  }).join("");
+  return points
+    .map((point) => {
+      const [before, after] = isPenDown ? ["L", ""] : ["M", "h0"];
+      isPenDown = point !== null;
+      return point === null ? "" : `${before}${point[0].toFixed(1)} ${point[1].toFixed(1)}${after}`;
+    })
+    .join("");
 }

@@ -93,7 +93,16 @@ const oldness = (isConnected) =>
   `What you see is old: nothing is heard from the venue. ${isConnected ? "" : "Connecting again. "}`;
 
 function shut(title) {
-  const node = element("div", { class: "panel shut" }, element("p", {}, `${title} is for operators. `,
-    element("a", { href: address("keys") }, "Sign in"), " with a key that may operate."));
+  const node = element(
+    "div",
+    { class: "panel shut" },
+    element(
+      "p",
+      {},
+      `${title} is for operators. `,
+      element("a", { href: address("keys") }, "Sign in"),
+      " with a key that may operate.",
+    ),
+  );
   return { node, close: () => {} };
 }

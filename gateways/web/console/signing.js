@@ -37,7 +37,9 @@ function bytes(text) {
   try {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   } catch {
-    throw new Error("The secret is not complete: it is 88 characters of base64, as `sequencer api-key issue` prints it.");
+    throw new Error(
+      "The secret is not complete: it is 88 characters of base64, as `sequencer api-key issue` prints it.",
+    );
   }
 }
 

@@ -2,8 +2,8 @@
 
    A column is {title, text(row)}, or {title, node(row)}: a node is made once for each row; or it fills its cell in
    `update(cell, row)`. `isNumber` puts it to the right; `isLong` and `isWide` give it a line of its own where there is
-   little room; `tone(row)` names a colour, and `hint(row)` is told on hovering. Where there is little room a row becomes a list
-   of its cells: `stacks` says when, "stacks" or "stacks-early"; without it the table is scrolled. */
+   little room; `tone(row)` names a colour, and `hint(row)` is told on hovering. Where there is little room a row
+   becomes a list of its cells: `stacks` says when, "stacks" or "stacks-early"; without it the table is scrolled. */
 
 import { element, say } from "./elements.js";
 
@@ -14,10 +14,16 @@ export class Table {
     this._rows = new Map();
     this._body = element("tbody", { role: "rowgroup" });
     this._empty = element("p", { class: "empty" }, empty);
-    const heads = columns.map((column) => element("th", { ...sides(column), scope: "col", role: "columnheader" }, column.title));
-    this._table = element("table", { role: "table", class: stacks },
+    const heads = columns.map((column) =>
+      element("th", { ...sides(column), scope: "col", role: "columnheader" }, column.title),
+    );
+    this._table = element(
+      "table",
+      { role: "table", class: stacks },
       element("caption", { class: "unseen" }, caption),
-      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads)), this._body);
+      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads)),
+      this._body,
+    );
     this.node = element("div", { class: "scroll" }, this._table, this._empty);
     this.show([]);
   }
@@ -64,6 +70,8 @@ export class Table {
 const CLASSES = { isNumber: "number", isLong: "long", isWide: "wide" };
 
 function sides(column) {
-  const names = Object.keys(CLASSES).filter((name) => column[name]).map((name) => CLASSES[name]);
+  const names = Object.keys(CLASSES)
+    .filter((name) => column[name])
+    .map((name) => CLASSES[name]);
   return { class: names.join(" ") || undefined };
 }

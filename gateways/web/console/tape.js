@@ -9,11 +9,15 @@ const KEPT = 50;
 export class Tape {
   constructor() {
     this._trades = [];
-    this._table = new Table("Trades", [
-      { title: "Price", text: (one) => grouped(one.price), isNumber: true, tone: (one) => one.side },
-      { title: "Quantity", text: (one) => one.qty, isNumber: true },
-      { title: "Time", text: (one) => clock(one.timestamp), hint: (one) => one.timestamp, isNumber: true },
-    ], { key: (one) => one.trade_id, empty: "No trades yet." });
+    this._table = new Table(
+      "Trades",
+      [
+        { title: "Price", text: (one) => grouped(one.price), isNumber: true, tone: (one) => one.side },
+        { title: "Quantity", text: (one) => one.qty, isNumber: true },
+        { title: "Time", text: (one) => clock(one.timestamp), hint: (one) => one.timestamp, isNumber: true },
+      ],
+      { key: (one) => one.trade_id, empty: "No trades yet." },
+    );
     this._table.node.tabIndex = 0; // it scrolls, so a keyboard has to reach it
     this.node = this._table.node;
     this.node.classList.add("tape");

@@ -17,13 +17,21 @@ const FIGURES = [
 export class Ticker {
   constructor() {
     this._values = FIGURES.map(() => element("dd", {}, "–"));
-    this.node = element("dl", { class: "ticker" },
-      FIGURES.map(([title], at) => element("div", {}, element("dt", {}, title), this._values[at])));
+    this.node = element(
+      "dl",
+      { class: "ticker" },
+      FIGURES.map(([title], at) => element("div", {}, element("dt", {}, title), this._values[at])),
+    );
   }
 
   /** The data of the channel `ticker`. */
   show(data) {
-    FIGURES.forEach(([, read], at) => say(this._values[at], grouped(read(data) ?? "–").replace(/^\+(\d+)/, (_, whole) => `+${grouped(whole)}`)));
+    FIGURES.forEach(([, read], at) =>
+      say(
+        this._values[at],
+        grouped(read(data) ?? "–").replace(/^\+(\d+)/, (_, whole) => `+${grouped(whole)}`),
+      ),
+    );
     const [last, change] = this._values;
     if (this._last && data.last) last.dataset.tone = tick(this._last, data.last) || last.dataset.tone || "";
     this._last = data.last;

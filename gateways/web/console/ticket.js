@@ -32,19 +32,37 @@ export class Ticket {
   }
 
   _form() {
-    const decimalInput = { inputmode: "decimal", autocomplete: "off", pattern: "\\d+(\\.\\d+)?", title: "A number such as 1.5" };
+    const decimalInput = {
+      inputmode: "decimal",
+      autocomplete: "off",
+      pattern: "\\d+(\\.\\d+)?",
+      title: "A number such as 1.5",
+    };
     this._quantity = element("input", { name: "quantity", required: true, ...decimalInput });
     this._price = element("input", { name: "price", ...decimalInput });
-    this._time = element("select", { name: "time" }, Object.entries(TIMES).map(([value, text]) => element("option", { value }, text)));
+    this._time = element(
+      "select",
+      { name: "time" },
+      Object.entries(TIMES).map(([value, text]) => element("option", { value }, text)),
+    );
     this._until = element("input", { name: "until", type: "datetime-local", step: 1 });
     this._untilField = field("Until", this._until);
     this._postOnly = element("input", { name: "post", type: "checkbox" });
     this._priceField = field("Price", this._price);
-    return element("form", { class: "ticket", oninput: () => this._follow(), onsubmit: (event) => this._sent(event) },
-      choice("side", "Side", { buy: "Buy", sell: "Sell" }), choice("kind", "Type", { limit: "Limit", market: "Market" }),
-      field("Quantity", this._quantity), this._priceField, field("In force", this._time), this._untilField,
+    return element(
+      "form",
+      { class: "ticket", oninput: () => this._follow(), onsubmit: (event) => this._sent(event) },
+      choice("side", "Side", { buy: "Buy", sell: "Sell" }),
+      choice("kind", "Type", { limit: "Limit", market: "Market" }),
+      field("Quantity", this._quantity),
+      this._priceField,
+      field("In force", this._time),
+      this._untilField,
       element("label", { class: "check" }, this._postOnly, element("span", {}, "Post only")),
-      element("p", { class: "cost-line" }, element("span", {}, "At most "), this._cost), this._submit, this._outcome.node);
+      element("p", { class: "cost-line" }, element("span", {}, "At most "), this._cost),
+      this._submit,
+      this._outcome.node,
+    );
   }
 
   /** Keep the form true to itself. */
@@ -95,7 +113,10 @@ export class Ticket {
     const { side, kind } = this._choices();
     const price = this._price.value.trim();
     return {
-      symbol: this._instrument().symbol, side, order_type: kind, order_qty: this._quantity.value.trim(),
+      symbol: this._instrument().symbol,
+      side,
+      order_type: kind,
+      order_qty: this._quantity.value.trim(),
       time_in_force: this._timeInForce(kind),
       ...(price && { limit_price: price }),
       ...(kind === "limit" && this._postOnly.checked && { post_only: true }),
@@ -110,7 +131,17 @@ export class Ticket {
 }
 
 function choice(name, legend, options) {
-  return element("fieldset", { class: `choice choice-${name}` }, element("legend", { class: "unseen" }, legend),
+  return element(
+    "fieldset",
+    { class: `choice choice-${name}` },
+    element("legend", { class: "unseen" }, legend),
     Object.entries(options).map(([value, text], at) =>
-      element("label", {}, element("input", { type: "radio", name, value, checked: at === 0 }), element("span", {}, text))));
+      element(
+        "label",
+        {},
+        element("input", { type: "radio", name, value, checked: at === 0 }),
+        element("span", {}, text),
+      ),
+    ),
+  );
 }

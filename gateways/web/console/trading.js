@@ -4,7 +4,7 @@
    panels --add, amend, cancel--> Trading --> venue
 
    Rules
-   - Every execution counts once, by its `exec_id`, whether it comes as news, after a reconnect, or is read from the log.
+   - Every execution counts once, by its `exec_id`, whether it is news, was missed, or is read from the log.
    - Who comes back says what was seen last; what memory does not hold any more is read over REST.
    - Each order has an id of ours: when its answer is lost, the executions still say what became of it. */
 
