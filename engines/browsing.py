@@ -4,7 +4,8 @@
 
 Rules
 - Nothing is read but the entries that are looked at: a log is long.
-- What follows is looked for in the next ENTRIES_MAX entries; `is_whole` tells whether the log ends there.
+- What follows is looked for in the next ENTRIES_MAX entries or MESSAGES_MAX messages; `is_whole` tells whether the log
+  ends there.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from typing import Any, Final
 import msgspec
 import zmq
 
-from engines.messages import describe
-from engines.tracing import trace
+from engines.messages import COMMANDS, describe
+from engines.tracing import NAMING, trace
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.envelope import CONTROL, Batch, Entry
@@ -22,10 +23,14 @@ from sequencer.errors import ConfigError
 from sequencer.group import committed_index
 from sequencer.sockets import context
 
-ENTRIES_MAX: Final = 5000
+ENTRIES_MAX: Final = 2000
+MESSAGES_MAX: Final = 20_000
+PROBE_BYTES: Final = 4096
+"""What a replayer is asked for where one entry is wanted."""
 EFFECTS_MAX: Final = 200
 CONFIRM_S: Final = 2.0
 PATIENCE_S: Final = 5.0
+FETCH_BYTES: Final = 256 << 10
 
 Context = zmq.Context["zmq.Socket[bytes]"]
 
@@ -50,6 +55,8 @@ class Looked(msgspec.Struct, frozen=True):
     effects: list[Found]
     is_whole: bool
     """Whether there may be no other effects."""
+    last: int
+    """The last sequence number that was read."""
 
 
 def look(config: Config, sequence: int) -> Looked:
@@ -58,13 +65,23 @@ def look(config: Config, sequence: int) -> Looked:
         last = committed_index(config, CONFIRM_S)
         entry = _entry_at(config, made, sequence, last)
         message = _message_in(entry, sequence)
-        causes = []
-        if message.cause:
-            causes = [_message_in(_entry_at(config, made, message.cause, entry.index), message.cause)]
-        end = min(last, entry.index + ENTRIES_MAX)
-        entries = list(_entries(config, made, entry.index, end))
+        causes = [_message_in(_entry_at(config, made, one, entry.index), one) for one in _causes(message)]
+        entries: list[Entry] = []
+        for later in _entries(config, made, entry.index, min(last, entry.index + ENTRIES_MAX)):
+            entries.append(later)
+            if later.next_sequence - entry.first_sequence > MESSAGES_MAX:
+                break
     effects = _effects(entries, entry, message)
-    return Looked(message, causes, effects[:EFFECTS_MAX], end == last and len(effects) <= EFFECTS_MAX)
+    is_whole = entries[-1].index == last and len(effects) <= EFFECTS_MAX
+    return Looked(message, causes, effects[:EFFECTS_MAX], is_whole, entries[-1].next_sequence - 1)
+
+
+def _causes(message: Found) -> list[int]:
+    """What a message names as that which it follows from; else the first message of the entry that caused it."""
+    named = [int(message.fields[field]) for field in NAMING if message.fields.get(field)]
+    if message.channel == COMMANDS:
+        return []
+    return [one for one in dict.fromkeys(named or [message.cause]) if 0 < one < message.sequence]
 
 
 def _effects(entries: list[Entry], entry: Entry, message: Found) -> list[Found]:
@@ -81,7 +98,7 @@ def _entry_at(config: Config, made: Context, sequence: int, last: int) -> Entry:
     low, high = 1, last
     while low <= high:
         middle = (low + high) // 2
-        entry = next(_entries(config, made, middle, middle), None)
+        entry = next(_entries(config, made, middle, middle, PROBE_BYTES), None)
         if entry is None:
             break
         if entry.first_sequence <= sequence < entry.next_sequence:
@@ -93,8 +110,8 @@ def _entry_at(config: Config, made: Context, sequence: int, last: int) -> Entry:
     raise ConfigError(f"there is no message at {sequence:,}: the log ends before that")
 
 
-def _entries(config: Config, made: Context, first: int, last: int) -> Iterator[Entry]:
-    replay = Replay(config.sources, first, last, context=made, patience_s=PATIENCE_S)
+def _entries(config: Config, made: Context, first: int, last: int, fetch_bytes: int = FETCH_BYTES) -> Iterator[Entry]:
+    replay = Replay(config.sources, first, last, context=made, patience_s=PATIENCE_S, fetch_bytes=fetch_bytes)
     try:
         yield from replay
     finally:

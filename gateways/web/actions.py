@@ -101,7 +101,7 @@ def message(config: Config, sequence: int) -> bytes:
     head, effects = found.message, found.effects
     row = _row(head) | {"channel": head.channel}
     later = [{**_row(one), "after_us": (one.time_ns - head.time_ns) // 1000} for one in effects]
-    around = {"previous": sequence - 1 or None, "next": sequence + 1}
+    around = {"previous": sequence - 1 or None, "next": sequence + 1 if sequence < found.last else None}
     causes = [_row(one) for one in found.causes]
     return msgspec.json.encode(
         {"message": row, **around, "causes": causes, "effects": later, "is_whole": found.is_whole}

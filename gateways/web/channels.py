@@ -188,7 +188,7 @@ class TradeChannel:
             f'"timestamp":"{iso_text(trade.time_ns)}"}}'
             for trade in trades
         ]
-        head = f'"channel":"trade","type":"{kind}","sequence":{self._number}'
+        head = f'"channel":"trade","type":"{kind}","symbol":{self._symbol},"sequence":{self._number}'
         return f'{{{head},"data":[{",".join(texts)}]}}'.encode()
 
 
@@ -270,7 +270,9 @@ class CandleChannel:
 
     def _message(self, kind: str, candles: list[Candle]) -> bytes:
         data = ",".join(candle_text(self._instrument, candle, self._interval) for candle in candles)
-        head = f'"channel":"candles","type":"{kind}","sequence":{self._number}'
+        symbol = json_text(self._instrument.symbol)
+        head = f'"channel":"candles","type":"{kind}","symbol":{symbol},"interval":{self._interval}'
+        head += f',"sequence":{self._number}'
         return f'{{{head},"data":[{data}]}}'.encode()
 
 

@@ -179,7 +179,7 @@ _PATHS: Final[dict[tuple[str, str], _Endpoint]] = {
     ("get", "/v1/venue/log/{sequence}"): _Endpoint(
         "A message of the log",
         _object(
-            {"message": _ref("Found"), "previous": _or_null(_COUNT), "next": _COUNT, "is_whole": _FLAG}
+            {"message": _ref("Found"), "previous": _or_null(_COUNT), "next": _or_null(_COUNT), "is_whole": _FLAG}
             | {"causes": _list(_ref("Found")), "effects": _list(_ref("Found"))}
         ),
         "operate",
@@ -271,9 +271,9 @@ _DAY: Final[Schema] = dict.fromkeys(("last", "high", "low", "change", "volume", 
 MESSAGES: Final[dict[str, Schema]] = {
     "book": _message("book", _list(_object(_PROVEN | {"depth": _COUNT, "bids": _LEVELS, "asks": _LEVELS}))),
     "level3": _message("level3", _list(_object(_PROVEN | {"bids": _list(_QUEUED), "asks": _list(_QUEUED)}))),
-    "trade": _message("trade", _list(_ref("Trade")), _SEQUENCE),
+    "trade": _message("trade", _list(_ref("Trade")), _SEQUENCE | {"symbol": _TEXT}),
     "ticker": _message("ticker", _list(_object({"symbol": _TEXT} | _TICKER, _DAY)), _SEQUENCE),
-    "candles": _message("candles", _list(_ref("Candle")), _SEQUENCE),
+    "candles": _message("candles", _list(_ref("Candle")), _SEQUENCE | {"symbol": _TEXT, "interval": _COUNT}),
     "instrument": _message("instrument", _object({"pairs": _list(_ref("Instrument"))})),
     "status": _message("status", _list(_ANYTHING)),
     "heartbeat": _object({"channel": {"const": "heartbeat"}}),

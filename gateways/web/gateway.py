@@ -269,7 +269,8 @@ class WebGateway:
             self._owed.told.append(([caller], reply(one.call.method, one.call.req_id, outcome)))
             return
         if one.error:
-            told = msgspec.Raw((with_field(told.decode(), "error", one.error) if told else _error(one.error)).encode())
+            said = with_field(bytes(told).decode(), "error", one.error) if told else _error(one.error)
+            told = msgspec.Raw(said.encode())
         self._answer(caller, (one.status, bytes(told)))
 
     def _answer(self, caller: int, answer: Answer) -> None:

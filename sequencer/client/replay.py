@@ -22,8 +22,11 @@ PAUSE_MS = 20
 class Fetcher:
     """Asks one replayer at a time for ranges, and the next one when it does not answer."""
 
-    def __init__(self, sources: Sequence[Source], context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(
+        self, sources: Sequence[Source], context: "zmq.Context[zmq.Socket[bytes]]", fetch_bytes: int = FETCH_BYTES
+    ) -> None:
         self._sources = tuple(sources)
+        self._fetch_bytes = fetch_bytes
         self._context = context
         self._current = 0
         self._asked: int | None = None
@@ -37,7 +40,7 @@ class Fetcher:
             return
         self._asked, self._asked_ms = first_index, _now_ms()
         try:
-            self.socket.send(ENCODER.encode(Fetch(first_index, FETCH_BYTES)), zmq.NOBLOCK)
+            self.socket.send(ENCODER.encode(Fetch(first_index, self._fetch_bytes)), zmq.NOBLOCK)
         except zmq.Again:
             return  # nobody is connected: `receive` tries the next replayer in time
 
@@ -99,11 +102,12 @@ class Replay:
         *,
         context: "zmq.Context[zmq.Socket[bytes]]",
         patience_s: float = 10.0,
+        fetch_bytes: int = FETCH_BYTES,
     ) -> None:
         self.next_index = first_index
         self.last_index = last_index
         self._patience_s = patience_s
-        self._fetcher = Fetcher(sources, context)
+        self._fetcher = Fetcher(sources, context, fetch_bytes)
         self._ready: list[Entry] = []
         self.done = last_index is not None and first_index > last_index
 

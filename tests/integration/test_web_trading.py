@@ -193,7 +193,7 @@ def test_a_message_is_looked_at_from_both_ends(venue: Running, operator: RemoteT
     assert kinds == ["CreditDecisions", "OrderAccepted", "CancelOrder", "OrderCanceled"]
     event = operator.ask("GET", f"/v1/venue/log/{gone['log_sequence']}")[1]
     assert event["message"]["type"] == "OrderCanceled"
-    assert [row["sequence"] for row in event["causes"]] == [order["effects"][2]["sequence"]]
+    assert [row["sequence"] for row in event["causes"]] == [order["effects"][2]["sequence"], int(placed["order_id"])]
     assert operator.ask("GET", "/v1/venue/log/999999999")[0] == 404
 
 

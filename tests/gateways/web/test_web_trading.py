@@ -231,8 +231,13 @@ def test_all_connections_of_a_client_are_told_the_same(tmp_path: Path):
     assert twin.executions == ann.executions
     assert ann.heard[-1]["sequence"] == twin.heard[-1]["sequence"] == 2
     assert [row["order_id"] for row in twin.orders] == [body["order_id"]]
+    text = json.dumps(ORDER | {"cl_ord_id": "x"}).encode()
+    assert log.rest(lambda caller: log.gateway.order(caller, "ANN", "add_order", text))[0] == 200
+    status, why = log.rest(lambda caller: log.gateway.order(caller, "ANN", "add_order", text))
+    assert (status, why["error"], why["cl_ord_id"]) == (422, "duplicate_client_order_id", "x")
+    log.rest(lambda caller: log.gateway.order(caller, "ANN", "cancel_all", b""))
     _status, left = log.rest(lambda caller: log.gateway.open_orders(caller, "ANN"))
-    assert (left["orders"], left["next_number"]) == ([], 3)
+    assert (left["orders"], left["next_number"]) == ([], 6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
