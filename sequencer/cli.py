@@ -1,12 +1,12 @@
 """The `sequencer` command: parses and prints; what it does is in `admin`, `node` and the others.
 
-Other packages add their commands through the entry-point group `sequencer.commands`: a function that
-takes the typer application.
+Other packages add their commands through the entry-point group `sequencer.commands`: a function that takes the typer
+application. A command that is in the group `sequencer.processes` as well is started without the other packages.
 """
 
 import sys
 import time
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
@@ -61,7 +61,7 @@ def main() -> None:
     own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     groups = {group.name for group in app.registered_groups}
     if len(sys.argv) < 2 or sys.argv[1] not in own | groups:
-        for point in sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name):
+        for point in _packages(*sys.argv[1:2]):
             point.load()(app)
     try:
         app()
@@ -73,6 +73,12 @@ def main() -> None:
     except zmq.ZMQError as error:
         complain(f"ZeroMQ: {error}")
         sys.exit(1)
+
+
+def _packages(command: str = "") -> list[EntryPoint]:
+    """What adds the commands of other packages: all of them, or what a process of a venue needs to start."""
+    alone = [point for point in entry_points(group="sequencer.processes") if point.name == command]
+    return alone or sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name)
 
 
 @app.command("node", rich_help_panel="Processes", epilog="Example: sequencer node node-1 --data ./data")
