@@ -57,7 +57,7 @@ soak: install
 	@$(BIN)/python -m tests.faults.soak --failovers $(FAILOVERS)
 
 check: install
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >.importlinter.log 2>&1 || { cat .importlinter.log; exit 1; }

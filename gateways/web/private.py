@@ -24,6 +24,7 @@ from gateways.web.requests import CancelAllOrdersAfter
 from gateways.web.timers import Timers
 from gateways.web.trading import Call, Trading
 from sequencer.admin import Status
+from sequencer.errors import IslandError
 
 CHANNELS: Final = ("executions", "credit", "drop_copy", "venue")
 TOKENS_MAX: Final = 8
@@ -106,7 +107,10 @@ class Private:
     def _set_timer(self, client: str, call: Call, timeout_s: int) -> None:
         now_ms = self._utc_ms()
         due_ms = now_ms + 1000 * timeout_s if timeout_s else 0
-        self._timers.set(client, due_ms)
+        try:
+            self._timers.set(client, due_ms)
+        except IslandError as error:
+            raise RefusedError(str(error), 503) from None
         times = {"current_time": iso_text(now_ms * 1_000_000)} | (
             {"trigger_time": iso_text(due_ms * 1_000_000)} if due_ms else {}
         )

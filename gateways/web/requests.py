@@ -149,6 +149,15 @@ def commands(request: Any, asker: Asker, number: int) -> list[m.Message]:
     return made
 
 
+def behind(request: Any, taken: int) -> Any:
+    """The same request, without what its first commands have asked for already."""
+    if not isinstance(request, CancelOrder) or not taken:
+        return request
+    by_client, by_venue = request.cl_ord_id, request.order_id
+    left = {"cl_ord_id": by_client[taken:], "order_id": by_venue[max(0, taken - len(by_client)) :]}
+    return msgspec.structs.replace(request, **left)
+
+
 def count(request: Any) -> int:
     """How many commands follow from a request."""
     return len(request.cl_ord_id) + len(request.order_id) if isinstance(request, CancelOrder) else 1
@@ -267,7 +276,8 @@ def _decimal(number: Number) -> str:
     mantissa, _, exponent = text.lower().partition("e")
     if not exponent or len(exponent) > _EXPONENT_CHARS_MAX:
         return text
-    return f"{Decimal(mantissa).scaleb(int(exponent)):f}"
+    sign, digits, places = Decimal(mantissa).as_tuple()
+    return f"{Decimal((sign, digits, int(places) + int(exponent))):f}"  # exact: arithmetic would round
 
 
 _COMMANDS: Final[dict[type, Callable[[Any, Asker, int], list[m.Message]]]] = {

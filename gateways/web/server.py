@@ -7,8 +7,8 @@
 Rules
 - It listens only when its session in the log is open, and it has caught up: so every snapshot is a recent one, and all
   that an earlier process of its name got in is seen.
-- Text is made once for all that get it. A reader that lets more than UNSENT_BYTES_MAX wait is cut off, with the reason;
-  no other reader waits for it.
+- Text is made once for all that get it, and not compressed for each. A reader that lets more than UNSENT_BYTES_MAX wait
+  is cut off, with the reason; no other reader waits for it.
 - The file of keys is looked at every second: a key that is gone from it is refused from then on.
 """
 
@@ -80,7 +80,7 @@ class _Reader:
             while self._unsent and not self.is_slow and self._end is None:
                 text = self._unsent.popleft()
                 self._size -= len(text)
-                await self.socket.send_str(text.decode())
+                await self.socket.send_frame(text, WSMsgType.TEXT)
             if self.is_slow:
                 why = f"this reader is slow: more than {UNSENT_BYTES_MAX >> 20} MiB wait for it"
                 self._end = (WSCloseCode.TRY_AGAIN_LATER, why)
@@ -170,7 +170,7 @@ class WebServer:
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         if len(self._readers) >= CONNECTIONS_MAX:
             return web.json_response({"error": f"at most {CONNECTIONS_MAX} connections: try again later"}, status=503)
-        socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=REQUEST_BYTES_MAX)
+        socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=REQUEST_BYTES_MAX, compress=False)
         await socket.prepare(request)
         self._count += 1
         number, reader = self._count, _Reader(socket)

@@ -7,6 +7,7 @@ Rules
 - A timer that is due stays until the venue has answered: the next process cancels again where this one died.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +55,8 @@ class Timers:
     def done(self, client: str) -> None:
         """The orders of a client whose timer was due are canceled."""
         if client in self._firing:
-            self.set(client, 0)
+            with suppress(IslandError):  # on a full disk: the next process cancels once more
+                self.set(client, 0)
 
     def _write(self) -> None:
         temporary = self._path.with_suffix(".new")

@@ -170,12 +170,11 @@ class Trading:
         count, first = requests.count(request), request.number or next_number
         if first > next_number:
             raise RefusedError(f"number: expected {next_number} (or one before, for its answer), got {first}", 409)
-        if first + count <= next_number:
-            commands: list[m.Message] = [
-                m.CancelOrder(desk.client_id, number, 0, "-") for number in range(first, first + count)
-            ]
-        else:
-            commands = requests.commands(request, Asker(desk.client_id, self.orders), first)
+        taken = min(next_number - first, count)  # of these only the numbers count: they get their first answers
+        commands: list[m.Message] = [m.CancelOrder(desk.client_id, first + nth, 0, "-") for nth in range(taken)]
+        if taken < count:
+            asker = Asker(desk.client_id, self.orders)
+            commands += requests.commands(requests.behind(request, taken), asker, next_number)
         self._submit(desk, call, commands, first)
 
     def _carry_out(self, desk: _Desk, call: Call, line: AnyLine) -> None:

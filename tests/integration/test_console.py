@@ -6,7 +6,6 @@ With ISLAND_SCREENSHOTS=1 the pages are drawn into docs/images as well.
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -55,7 +54,8 @@ def keys(venue: Running) -> dict[str, Key]:
     made = Keys.load(venue.data_dir)
     issued = {name: made.issue(name, rights_of(name)) for name in ("ANN", "BOB", HOSTILE, "operator.kim")}
     made.save(venue.data_dir)
-    time.sleep(1.1)  # a gateway looks at the file of keys once a second, and does not say that it did
+    told = venue.data_dir / "logs" / "web-1.log"
+    until(lambda: 'event="keys read"' in told.read_text(), "the gateway has read its keys")
     return issued
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from aiohttp import ClientSession, WSCloseCode, web
+from aiohttp import ClientSession, WSCloseCode, WSMsgType, web
 
 from gateways.web import strangers
 from gateways.web.server import UNSENT_BYTES_MAX, _Reader
@@ -18,9 +18,10 @@ class Stalled:
         self.sent: list[str] = []
         self.closed: tuple[int, bytes] | None = None
 
-    async def send_str(self, text: str) -> None:
+    async def send_frame(self, text: bytes, kind: WSMsgType) -> None:
+        assert kind is WSMsgType.TEXT
         await self.goes_on.wait()
-        self.sent.append(text)
+        self.sent.append(text.decode())
 
     async def close(self, *, code: int, message: bytes) -> None:
         self.closed = (code, message)

@@ -416,7 +416,24 @@ def test_what_is_wrong_with_a_request_is_said(tmp_path: Path, method: str, param
     assert entered(log) == []
 
 
-@pytest.mark.parametrize("text", ["7", "7.0", '"7"', "70e-1", "0.7E+1", "7e0"])
+def test_cancels_of_which_some_were_taken_go_on(tmp_path: Path):
+    """Said again under their number, those that were taken get their answers, and the others are taken."""
+    log = stage(tmp_path)
+    ann = Trader(log, "ANN")
+    ann.connect()
+    for name in "abc":
+        ann.order("add_order", **ORDER, cl_ord_id=name)
+    log.settle()
+    ann.order("cancel_order", cl_ord_id=["a"])
+    log.settle()
+    ann.say("cancel_order", req_id=4, number=4, cl_ord_id=["a", "b"], order_id=[ann.outcomes[3]["result"]["order_id"]])
+    log.settle()
+    replies = [one["result"]["cl_ord_id"] for one in ann.heard if one.get("req_id") == 4]
+    assert replies == ["a", "a", "b", "c"]
+    assert len(entered(log)) == 6
+
+
+@pytest.mark.parametrize("text", ["7", "7.0", '"7"', "70e-1", "0.7E+1", "7e0", "7" + 40 * "0" + "e-40"])
 def test_numbers_are_exact_however_they_are_written(text: str):
     """As JSON numbers, with an exponent too, and as strings."""
     asked = requests.read("add_order", b'{"symbol":"I1","side":"buy","order_qty":%b,"limit_price":1}' % text.encode())
