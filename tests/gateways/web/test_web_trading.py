@@ -216,6 +216,23 @@ def test_a_repeat_gets_the_first_answer(tmp_path: Path):
     assert len(entered(log)) == 1
 
 
+def test_what_happens_while_one_comes_back_is_told_once(tmp_path: Path):
+    """A fill in the same wake as the subscription is news, and not what was missed as well."""
+    log = stage(tmp_path)
+    ann = Trader(log, "ANN")
+    ann.connect()
+    ann.order("add_order", **ORDER)
+    log.settle()
+    log.submit(m.RegisterClient(0, 0, "BOB"))
+    log.settle()
+    log.crash()
+    ann.connect()
+    log.submit(m.NewOrder(2, 1, 1, "b", int(m.Side.SELL), 100, 5))
+    log.settle()
+    assert [row["exec_type"] for row in ann.executions] == ["new", "trade"]
+    assert ann.problems == []
+
+
 def test_all_connections_of_a_client_are_told_the_same(tmp_path: Path):
     """With the same numbers; and what is asked over REST is told to them as well."""
     log = stage(tmp_path)
