@@ -16,6 +16,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "fix": [],
     "fix_venue": ["--dir"],
     "web": ["--dir"],
+    "web_orders": [],
+    "web_venue": ["--dir"],
     "journal": ["--dir"],
     "ordering": ["--dir"],
     "failover": [],

@@ -19,11 +19,9 @@ import time
 from pathlib import Path
 
 from benchmarks.report import cpu_seconds, print_rows
-from benchmarks.venue import ready_venue
+from benchmarks.venue import pids_of, ready_venue
 from gateways.fix.codec import SOH, encode
 from gateways.times import utc_text
-from sequencer import admin
-from sequencer.config import Config
 
 SESSIONS = 20
 LONE_ORDERS = 1000
@@ -112,7 +110,7 @@ def one_run(orders: int, scratch: Path) -> dict[str, float]:
     """One venue: all at once, then one at a time."""
     with ready_venue(1, 0, scratch, doors=("fix-1",)) as (config, _flow):
         port = int(config.endpoint("fix").rpartition(":")[2])
-        pids = _pids(config)
+        pids = pids_of(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         words = [sys.executable, "-m", "benchmarks.fix_venue", "--port", str(port), "--orders", str(orders)]
         done = subprocess.run([*words, "--send"], stdout=subprocess.PIPE, check=True, text=True)
@@ -120,11 +118,6 @@ def one_run(orders: int, scratch: Path) -> dict[str, float]:
         each = {f"{name}_us": (after[name] - before[name]) / orders * 1e6 for name in pids}
         alone = subprocess.run([*words, "--lone"], stdout=subprocess.PIPE, check=True, text=True)
         return {**json.loads(done.stdout), **dict(sorted(each.items())), **json.loads(alone.stdout)}
-
-
-def _pids(config: Config) -> dict[str, int]:
-    found = admin.status(config)
-    return {row["name"]: int(row["pid"]) for row in found.nodes + found.replicas + found.gateways}
 
 
 def main() -> None:

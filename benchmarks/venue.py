@@ -70,7 +70,7 @@ def ready_venue(
 def one_run(nodes: int, commands: int, rate: float | None, scratch: Path) -> dict[str, float]:
     """One flow through a venue."""
     with ready_venue(nodes, commands, scratch) as (config, flow):
-        pids = _pids(config)
+        pids = pids_of(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         summary, sender_s = _send(config, flow, rate)
         after = {name: cpu_seconds(pid) for name, pid in pids.items()}
@@ -121,7 +121,8 @@ def _row(
     }
 
 
-def _pids(config: Config) -> dict[str, int]:
+def pids_of(config: Config) -> dict[str, int]:
+    """Process ids of all nodes, replicas and gateways, by name."""
     found = admin.status(config)
     return {row["name"]: int(row["pid"]) for row in found.nodes + found.replicas + found.gateways}
 

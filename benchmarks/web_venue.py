@@ -22,10 +22,8 @@ import time
 from pathlib import Path
 
 from benchmarks.report import cpu_seconds, print_rows
-from benchmarks.venue import ready_venue
+from benchmarks.venue import pids_of, ready_venue
 from gateways.web.keys import Keys, sign
-from sequencer import admin
-from sequencer.config import Config
 
 SESSIONS = 20
 WINDOW = 256
@@ -137,7 +135,7 @@ def one_run(orders: int, scratch: Path) -> dict[str, float]:
         keys.save(config.data_dir)
         time.sleep(2.0)  # the gateway looks at its keys every second
         port = int(config.endpoint("web").rpartition(":")[2])
-        pids = _pids(config)
+        pids = pids_of(config)
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         words = [sys.executable, "-m", "benchmarks.web_venue", "--port", str(port), "--orders", str(orders)]
         words += ["--keys", json.dumps([[one.key, one.secret] for one in made])]
@@ -146,11 +144,6 @@ def one_run(orders: int, scratch: Path) -> dict[str, float]:
         each = {f"{name}_us": (after[name] - before[name]) / orders * 1e6 for name in pids}
         alone = subprocess.run([*words, "--lone"], stdout=subprocess.PIPE, check=True, text=True)
         return {**json.loads(done.stdout), **dict(sorted(each.items())), **json.loads(alone.stdout)}
-
-
-def _pids(config: Config) -> dict[str, int]:
-    found = admin.status(config)
-    return {row["name"]: int(row["pid"]) for row in found.nodes + found.replicas + found.gateways}
 
 
 def main() -> None:
