@@ -41,8 +41,11 @@ up: install
 down: install
 	@$(BIN)/sequencer down --data $(DATA)
 
+# On all processors. Whole venues go by file: tests of one file may share a venue.
+PROCESSES := tests/integration tests/faults
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto $(PROCESSES:%=--ignore=%)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PROCESSES)
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
