@@ -80,7 +80,8 @@ def seeds_until_failure(tree: Path, seeds: int, start: int = 0) -> int | None:
 
 
 def _python(tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    env = {**os.environ, "PYTHONPATH": str(tree), "ISLAND_HYPOTHESIS_PROFILE": "zoo"}  # no smaller example is looked for
+    """In the copy; a property that fails is not tried for smaller examples."""
+    env = {**os.environ, "PYTHONPATH": str(tree), "ISLAND_HYPOTHESIS_PROFILE": "zoo"}
     return subprocess.run(
         [sys.executable, *words], cwd=tree, env=env, capture_output=True, text=True, timeout=RUN_S, check=False
     )
