@@ -138,7 +138,7 @@ def export_command(
         else:
             with out.open("w", encoding="utf-8", newline="") as file:
                 count = export.write(found, how, file)
-    console.print(f"{count:,} events written to {out}", highlight=False)
+    console.print(f"{count:,} events written to {out}", highlight=False, soft_wrap=True)
 
 
 # --- trades -------------------------------------------------------------------------------------

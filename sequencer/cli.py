@@ -104,7 +104,7 @@ def down(data: DataDir = DEFAULT_DATA) -> None:
     for name, pid in stopped.items():
         console.print(f"stopped {name} (pid {pid})", highlight=False)
     if not stopped:
-        console.print(f"nothing runs in {data}", highlight=False)
+        console.print(f"nothing runs in {data}", highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: sequencer restart matching-1 matching-2")
