@@ -25,7 +25,7 @@ from sequencer.sockets import context
 
 READ_BYTES = 4 << 20
 POLL_MS = 200
-CONFIRM_S = 1.0
+CONFIRM_S = 3.0
 
 Describe = Callable[[int, memoryview], list[tuple[str, dict[str, Any]]]]
 
