@@ -55,9 +55,10 @@ async def main(address: str, key: str, secret: str, symbol: str = "BTC-USD") -> 
     async with aiohttp.ClientSession() as session:
         client = WebClient(session, address, key, secret)
         print(await client.ask("GET", "/v1/credit"))
-        (terms,) = [
-            one for one in (await client.ask("GET", "/v1/instruments"))["instruments"] if one["symbol"] == symbol
-        ]
+        known = {one["symbol"]: one for one in (await client.ask("GET", "/v1/instruments"))["instruments"]}
+        if symbol not in known:
+            sys.exit(f"expected one of the instruments {', '.join(known) or '(there are none yet)'}, got {symbol}")
+        terms = known[symbol]
         socket, token = await client.stream()
         await socket.send_json({"method": "subscribe", "params": {"channel": "executions", "token": token}})
         order = {
