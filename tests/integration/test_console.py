@@ -200,6 +200,10 @@ def test_a_gateway_that_dies_is_told_and_outlived(opened: Opened, venue: Running
         if "web-1" in venue.pids:
             venue.kill("web-1")
     assert re.search(r"old.*Age: \d+ s", banner.inner_text())
+    window.context.set_offline(True)
+    expect(window.page.locator("#link")).to_have_text("connecting")
+    expect(window.send_order("Sell", "9", "300")).to_contain_text("Not sent: There is no connection")
+    window.context.set_offline(False)
     with OrderClient(venue.config.endpoint("order"), client="C1") as other:
         other.new_order(symbol=ODD_SYMBOL, side="buy", price="300", quantity="3", client_order_id="while")
     expect(banner).to_be_hidden(timeout=60_000)

@@ -101,13 +101,18 @@ class Session:
     # --- doing ------------------------------------------------------------------------------------
 
     def order(self, side: str, quantity: str, price: str) -> None:
-        """A limit order, by the ticket; the venue has accepted it."""
+        """A limit order, by the ticket, once the page is connected; the venue has accepted it."""
+        expect(self.page.locator("#link")).to_have_text("live")
+        expect(self.send_order(side, quantity, price)).to_contain_text("Accepted")
+
+    def send_order(self, side: str, quantity: str, price: str) -> Locator:
+        """A limit order, by the ticket; where it says what came of it."""
         ticket = self.panel("Order")
         ticket.get_by_label(side, exact=True).check()
         ticket.get_by_label("Quantity").fill(quantity)
         ticket.get_by_label("Price").fill(price)
         ticket.get_by_role("button", name=re.compile(side)).click()
-        expect(ticket.get_by_text("Accepted")).to_be_visible()
+        return ticket.get_by_role("status")
 
     def confirm(self, verb: str, reason: str, **fields: str) -> str:
         """Answer the question that is open; what came of it."""

@@ -6,7 +6,8 @@
    Rules
    - There is one subscription to a channel; another one takes its place.
    - A new connection takes up every subscription, each with a snapshot, and shows new tokens.
-   - What has no answer when the connection is lost is rejected with LostError: whether it was done is not known. */
+   - What has no answer when the connection is lost is rejected with LostError: whether it was done is not known.
+   - What cannot be sent is rejected at once, with UnsentError: it was not done. */
 
 import { parse } from "./json.js";
 import { Subscription } from "./subscription.js";
@@ -22,6 +23,12 @@ const ANSWER_MS = 10000;
 export class LostError extends Error {
   constructor() {
     super("The connection was lost before the answer came.");
+  }
+}
+
+export class UnsentError extends Error {
+  constructor() {
+    super("There is no connection to the venue: try again when there is one.");
   }
 }
 
@@ -71,7 +78,7 @@ export class Feed extends EventTarget {
     subscription.begin();
     const asked = this.ask("subscribe", subscription.request(), subscription.slot);
     Promise.race([asked, late()]).catch((error) => {
-      if (error instanceof LostError || this._subscriptions.get(subscription.channel) !== subscription) return;
+      if (isOfTheConnection(error) || this._subscriptions.get(subscription.channel) !== subscription) return;
       subscription.refused(error);
       setTimeout(() => this._retry(subscription), AGAIN_MS);
     });
@@ -95,11 +102,12 @@ export class Feed extends EventTarget {
     this.drop(subscription);
   }
 
-  /** Promise the result of a request; `slot` says whose it is. Rejects with what the venue says, or LostError. */
+  /** Promise the result of a request of `slot`. Rejects with what the venue says, LostError or UnsentError. */
   async ask(method, params, slot) {
     const socket = this._socket;
+    if (!this.isConnected) throw new UnsentError();
     const token = slot === undefined ? {} : { token: await this._token(slot) };
-    if (socket !== this._socket || !this.isConnected) throw new LostError();
+    if (socket !== this._socket) throw new UnsentError();
     this._count += 1;
     const id = String(this._count);
     socket.send(JSON.stringify({ method, params: withoutSince(method, { ...params, ...token }), req_id: this._count }));
@@ -184,6 +192,9 @@ export class Feed extends EventTarget {
     else reject(Object.assign(new Error(error), { result }));
   }
 }
+
+/** A new connection begins all subscriptions anew. */
+const isOfTheConnection = (error) => error instanceof LostError || error instanceof UnsentError;
 
 const late = () => new Promise((_, reject) => setTimeout(() => reject(new Error("there is no answer yet")), ANSWER_MS));
 

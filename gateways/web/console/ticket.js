@@ -4,6 +4,7 @@
 
 import { decimal, grouped, isPositive, units } from "./decimals.js";
 import { element, say } from "./elements.js";
+import { UnsentError } from "./feed.js";
 import { field, outcomeLine } from "./panels.js";
 
 const TIMES = { gtc: "Until canceled", ioc: "Immediate or cancel", fok: "Fill or kill", gtd: "Until a time" };
@@ -104,7 +105,8 @@ export class Ticket {
       const answer = await this._add(this._terms());
       this._outcome.say(`Accepted: order ${answer.order_id ?? ""} is in the log.`, "good");
     } catch (error) {
-      this._outcome.say(`Refused: ${error.message.replaceAll("_", " ")}`, "bad");
+      const what = error instanceof UnsentError ? "Not sent" : "Refused";
+      this._outcome.say(`${what}: ${error.message.replaceAll("_", " ")}`, "bad");
     }
     this._submit.disabled = false;
   }
