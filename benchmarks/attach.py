@@ -107,7 +107,7 @@ def _gaps(config: Config, *, taking: bool) -> dict[str, float]:
     if taking:
         taker.start()
     times_s: list[float] = []
-    with context() as made:
+    with context(config) as made:
         stream = Subscriber(config.sources, context=made, next_index=1 << 40)
         _await_end(stream)
         stream = Subscriber(config.sources, context=made, next_index=stream.high_water + 1)

@@ -12,6 +12,7 @@ from typing import Self
 from sequencer.asking import ask
 from sequencer.config import Config
 from sequencer.protocol import AskStatus, NodeStatus
+from sequencer.sockets import context
 
 STOP_S = 15.0
 POLL_S = 0.01
@@ -54,7 +55,8 @@ class Nodes:
     def told(self, *names: str) -> dict[str, dict[str, int | str | bool]]:
         """What each of these nodes that answers says of itself; of all, where none is named."""
         nodes = [node for node in self._config.nodes if not names or node.name in names]
-        answers = ask(nodes, AskStatus()).items()
+        with context(self._config) as made:
+            answers = ask(nodes, AskStatus(), context=made).items()
         return {name: answer.node for name, answer in answers if isinstance(answer, NodeStatus)}
 
     def start(self, name: str) -> None:

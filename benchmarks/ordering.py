@@ -18,7 +18,7 @@ import zmq
 from benchmarks.nodes import Nodes
 from benchmarks.report import cpu_seconds, print_rows
 from gateways.venue import create
-from sequencer.client import Submitter, Subscriber, hold_memory
+from sequencer.client import Context, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
 
 PAYLOAD = bytes(range(64)) * 100
@@ -58,7 +58,7 @@ class Sender:
 
 def throughput(config: Config, pids: dict[str, int], window: int, seconds: float) -> dict[str, float]:
     """Messages a second, and CPU a batch of the node and of the sender, over `seconds`."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     sender = Sender(config, f"gateway.bench-{os.urandom(3).hex()}", context)
     pids = {**pids, "sender": os.getpid()}
     warm_until = time.monotonic() + 1.0
@@ -79,7 +79,7 @@ def throughput(config: Config, pids: dict[str, int], window: int, seconds: float
 
 def latency(config: Config, samples: int) -> dict[str, float]:
     """Submit to commit seen, one batch of one message at a time, in us."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     sender = Sender(config, f"gateway.bench-{os.urandom(3).hex()}", context)
     times = []
     for _ in range(samples):

@@ -47,7 +47,7 @@ def one_run(config: Config, machine: Machine | None) -> dict[str, float]:
     """Messages a second, in millions, from the first entry to the last."""
     replica = Replica(machine, f"{machine.name}.0") if machine else None
     messages = 0
-    with context() as made:
+    with context(config) as made:
         begin = time.perf_counter()
         for entry in Replay(config.sources, context=made):
             messages += entry.message_count

@@ -56,7 +56,7 @@ class Traffic:
             time.sleep(0.05)
 
     def _run(self) -> None:
-        with context() as made:
+        with context(self._config) as made:
             sender = Sender(self._config, f"gateway.traffic-{os.urandom(3).hex()}", made)
             last_s = time.monotonic()
             while not self._stop.is_set():

@@ -26,6 +26,7 @@ from gateways.order.client import OrderClient
 from gateways.venue import create
 from sequencer import admin, deployment
 from sequencer.config import Config
+from sequencer.sockets import context
 from sequencer.supervisor import Supervisor
 
 INSTRUMENTS, CLIENTS = 16, 100
@@ -82,7 +83,8 @@ def lone_client(nodes: int, scratch: Path) -> dict[str, float]:
     times_ms = []
     with (
         ready_venue(nodes, 0, scratch) as (config, _flow),
-        OrderClient(config.endpoint("order"), client="C1") as orders,
+        context(config) as made,
+        OrderClient(config.endpoint("order"), client="C1", context=made) as orders,
     ):
         for number in range(LONE_ORDERS):
             begin_s = time.perf_counter()

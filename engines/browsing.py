@@ -61,7 +61,7 @@ class Looked(msgspec.Struct, frozen=True):
 
 def look(config: Config, sequence: int) -> Looked:
     """Look at the message at a sequence number. Raises ConfigError where there is none, or UnreachableError."""
-    with context() as made:
+    with context(config) as made:
         last = committed_index(config, CONFIRM_S)
         entry = _entry_at(config, made, sequence, last)
         message = _message_in(entry, sequence)

@@ -76,6 +76,7 @@ def attach(
     if ":" in machine and not unchecked:
         _check(machine, data)
     name = name or f"{machines.find(machine)().name}-{os.getpid()}"
+    config = config.held_by(name)
     with process(config, name, machines.cut(machine, shard)[1].machine):
         run(config, machine, name, shard, stop_signal(), memory_mib=_allowance(machine, memory))
 

@@ -193,7 +193,7 @@ def _again(config: Config, kept: Kept, log: Batch, own: Batch | None) -> tuple[s
 
 def _made(config: Config, make: Callable[..., Any], shard: str, log: Batch) -> Batch | None:
     """The output of this number that this program makes; None where it makes none."""
-    with context() as made:
+    with context(config) as made:
         begun = seed(
             make, shard, config.sources, config.cluster, before=max(log.cause, 1), context=made, say=lambda _doing: None
         )

@@ -116,7 +116,7 @@ def _state_before(
         silent = not make().writes
         skipped = skips_in(entries_of(config), cut_off, silent=silent)
         return make(), 1, skipped, Sharding(cut_off, silent=silent)
-    with context() as made:
+    with context(config) as made:
         begun = seed(
             make, shard, config.sources, config.cluster, before=sequence, context=made, say=lambda _doing: None
         )

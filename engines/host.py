@@ -34,6 +34,7 @@ from engines.versions import in_force, latest_known
 from engines.watcher import Watcher
 from sequencer.client import (
     GOODBYE_MS,
+    Context,
     Log,
     Reporter,
     StopSignal,
@@ -57,8 +58,6 @@ LOOK_NS = 100_000_000
 """How often the log is told what has changed."""
 _STOPPED = ("halted", "diverged")
 _LIVE = ("live", "slow")
-
-Context = zmq.Context["zmq.Socket[bytes]"]
 
 
 class _BeginAgainError(Exception):
@@ -110,7 +109,7 @@ class Host:
         self._openings = begun.openings
         """Of incarnations of the machine's shards; all skips that these have decided are known."""
         self._hand.note_openings(begun.openings)
-        self._taker = Taker(name, config.sources)
+        self._taker = Taker(name, config)
         self._subscriber = Subscriber(
             config.sources,
             next_index=begun.next_index,
@@ -422,8 +421,8 @@ def run(config: Config, machine: str, name: str, spec: str, stop: StopSignal, *,
     hold_memory()
     make, shard = cut(machine, spec)
     log = open_log(config, name)
-    watcher = Watcher(config.sources, name, shard.machine, shard.sender, machine, log)
-    context: Context = zmq.Context()
+    watcher = Watcher(config, name, shard.machine, shard.sender, machine, log)
+    context = Context.of(config)
     try:
         while not stop.is_set:
             bound_memory(memory_mib)

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-import zmq
 
 from engines.forking import FAILED, Child, fork
 from engines.machine import Machine
 from engines.reproducing import FIELD_BYTES_MAX, Outcome, locate
 from engines.seeding import seed
-from sequencer.client import Replay
+from sequencer.client import Context, Replay
 from sequencer.config import Config
 
 LOG_S: Final = 30.0
@@ -91,7 +90,7 @@ def searching(config: Config, make: Callable[[], Machine], shard: str, sequence:
     """A search for what raises in the entry `index`, which holds `sequence`."""
 
     def search() -> Outcome:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context = Context.of(config)
         begun = seed(
             make, shard, config.sources, config.cluster, before=sequence, context=context, say=lambda _doing: None
         )

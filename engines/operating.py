@@ -26,10 +26,10 @@ from engines.messages import (
     StateDigest,
     TakeSnapshot,
 )
-from engines.seeding import Context, candidates, fetch_vouched, restored
+from engines.seeding import candidates, fetch_vouched, restored
 from engines.sharding import named, parsed
 from sequencer import admin, deployment
-from sequencer.client import SnapshotClient, Source, Voice, kept_by_node
+from sequencer.client import Context, SnapshotClient, Source, Voice, kept_by_node
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
@@ -90,7 +90,7 @@ def await_kept(config: Config, told: dict[str, StateDigest]) -> None:
     """Wait until some node keeps a snapshot of each of these states. Raises IslandError."""
 
     def missing() -> set[str]:
-        with context() as made:
+        with context(config) as made:
             listed = kept_by_node(config.sources, context=made)
         kept = {(stored.shard, stored.position) for answer in listed.values() for stored in answer.kept}
         return {shard for shard, said in told.items() if (shard, said.position) not in kept}
@@ -166,7 +166,7 @@ def _deciding_shards(config: Config) -> int:
 
 def snapshots(config: Config) -> list[Row]:
     """Every snapshot that a node keeps, the newest first; and what a node holds that it cannot read."""
-    with context() as made:
+    with context(config) as made:
         listed = kept_by_node(config.sources, context=made)
     rows: dict[tuple[str, int, bytes], Row] = {}
     damaged = []
@@ -196,7 +196,7 @@ def snapshots(config: Config) -> list[Row]:
 def verify_snapshots(config: Config, say: Callable[[str], None]) -> list[Row]:
     """Fetch each snapshot from each node, compare it with the log, and restore it; `problem` says what is wrong."""
     rows = []
-    with context() as made:
+    with context(config) as made:
         for stored, source in candidates(config.sources, "", context=made, say=say):
             rows.append(
                 {
@@ -213,7 +213,7 @@ def verify_snapshots(config: Config, say: Callable[[str], None]) -> list[Row]:
 def discard_snapshot(config: Config, shard: str, number: int) -> dict[str, str]:
     """Have every node forget a snapshot; return why not, by node. Raises IslandError where none had it."""
     refused = {}
-    with context() as made:
+    with context(config) as made:
         for source in config.sources:
             client = SnapshotClient(source, context=made)
             try:

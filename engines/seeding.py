@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-import zmq
 
 from engines import snapshot as images
 from engines.machine import Machine
@@ -30,6 +29,7 @@ from engines.sharding import Sharding, is_shard_of, named
 from engines.skips import Decided, Skips, overruled
 from engines.snapshot import Snapshot
 from sequencer.client import (
+    Context,
     Replay,
     SnapshotClient,
     SnapshotsAre,
@@ -46,7 +46,6 @@ LOG_S: Final = 5.0
 PAUSE_S: Final = 0.02
 
 Say = Callable[[str], None]
-Context = zmq.Context["zmq.Socket[bytes]"]
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -79,7 +78,7 @@ def seed(
     """
     passed_over: list[str] = []
     kept = candidates(sources, shard, context=context, say=say)
-    openings, silent = _openings(sources, shard, say), not make().writes
+    openings, silent = _openings(sources, shard, say, context), not make().writes
     for stored, source in kept:
         if before and stored.position >= before:
             continue
@@ -131,20 +130,20 @@ def skips_behind(
     return skips
 
 
-def _openings(sources: tuple[Source, ...], shard: str, say: Say) -> int:
+def _openings(sources: tuple[Source, ...], shard: str, say: Say, context: Context) -> int:
     """How many incarnations the machine's shards have opened, as soon as a node tells it."""
     while True:
         say("asking for the incarnations of the shards")
         try:
-            return openings_of(sources, shard)
+            return openings_of(sources, shard, context=context)
         except UnreachableError:
             continue
 
 
-def openings_of(sources: Sequence[Source], shard: str) -> int:
+def openings_of(sources: Sequence[Source], shard: str, *, context: Context) -> int:
     """How many incarnations the shards of a shard's machine have opened. Raises UnreachableError."""
     machine = named(shard).machine
-    positions = positions_of(sources, f"{machine}.")
+    positions = positions_of(sources, f"{machine}.", context=context)
     return sum(at.incarnation for at in positions if is_shard_of(machine, at.sender))
 
 

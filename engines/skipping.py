@@ -159,7 +159,7 @@ def decided(attempt: Attempt, reason: str, trial: Trial, say: Say) -> int:
     with Voice(config, shard) as voice:
         voice.open()
     skips, index = known, trial.index
-    with context() as made:
+    with context(config) as made:
         while skips.incarnation < incarnation:  # others may be opened at the same time
             openings += 1
             blank = Skips(Sharding(named(shard), trial.sharding, silent=silent), trial.skips)

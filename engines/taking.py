@@ -18,14 +18,14 @@ import select
 from typing import Final
 
 import msgspec
-import zmq
 
 from engines import snapshot as images
 from engines.forking import FAILED, Child, fork
 from engines.messages import StateDigest
 from engines.replica import Replica
 from engines.snapshot import Snapshot
-from sequencer.client import SnapshotClient, Source, StoredSnapshot
+from sequencer.client import Context, SnapshotClient, StoredSnapshot
+from sequencer.config import Config
 from sequencer.errors import IslandError
 
 WORKING_MAX: Final = 2
@@ -48,11 +48,11 @@ class _Child(msgspec.Struct):
 
 
 class Taker:
-    """The children of one replica. `name` is who made a snapshot, `nodes` who keeps it."""
+    """The children of one replica. `name` is who made a snapshot; the nodes of `config` keep it."""
 
-    def __init__(self, name: str, nodes: tuple[Source, ...]) -> None:
+    def __init__(self, name: str, config: Config) -> None:
         self._name = name
-        self._nodes = nodes
+        self._config = config
         self._children: list[_Child] = []
         self.taken = 0
         """How many snapshots were brought to a node, or were there already."""
@@ -69,9 +69,9 @@ class Taker:
         if len(self._children) >= CHILDREN_MAX:
             self._end(next(child for child in self._children if child.told))
         number, position, outputs = replica.markers.number, replica.position, replica.number
-        nodes = self._nodes if keep else ()
+        config = self._config if keep else None
         child = fork(
-            lambda read_fd, write_fd: _work(replica.snapshot(), read_fd, write_fd, nodes, self._name), is_idle=True
+            lambda read_fd, write_fd: _work(replica.snapshot(), read_fd, write_fd, config, self._name), is_idle=True
         )
         os.set_blocking(child.read_fd, False)
         self._children.append(_Child(child, number, position, outputs))
@@ -126,10 +126,10 @@ class Taker:
             self.error = f"snapshot {child.number}: its process ended before it was made"
 
 
-def _work(taken: Snapshot, read_fd: int, write_fd: int, nodes: tuple[Source, ...], name: str) -> None:
+def _work(taken: Snapshot, read_fd: int, write_fd: int, config: Config | None, name: str) -> None:
     image = images.encode(taken)
     os.write(write_fd, images.digest_of(image))
-    if not nodes:
+    if config is None:
         return
     body = images.compress(image)
     del image
@@ -148,17 +148,17 @@ def _work(taken: Snapshot, read_fd: int, write_fd: int, nodes: tuple[Source, ...
         vouched_index=int.from_bytes(said, "little"),
         made_by=name,
     )
-    refused = bring(stored, body, nodes)
-    if len(refused) == len(nodes):
+    refused = bring(stored, body, config)
+    if len(refused) == len(config.nodes):
         raise IslandError("no node keeps it: " + "; ".join(f"{node}: {why}" for node, why in sorted(refused.items())))
     os.write(write_fd, _DONE)
 
 
-def bring(stored: StoredSnapshot, body: bytes, nodes: tuple[Source, ...]) -> dict[str, str]:
+def bring(stored: StoredSnapshot, body: bytes, config: Config) -> dict[str, str]:
     """Have every node keep a snapshot; return why not, for those that do not."""
     refused = {}
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    for source in nodes:
+    context = Context.of(config)
+    for source in config.sources:
         client = SnapshotClient(source, context=context)
         try:
             why = client.store(stored, body)

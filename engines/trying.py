@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-import zmq
 
 from engines.forking import FAILED, fork
 from engines.hand import Hand
@@ -26,7 +25,7 @@ from engines.reproducing import NO_END_S, Outcome, locate
 from engines.seeding import seed
 from engines.sharding import ShardingState
 from engines.skips import Decided, SkipState
-from sequencer.client import Replay
+from sequencer.client import Context, Replay
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import DivergedError, IslandError
@@ -65,7 +64,7 @@ class Attempt:
     refused: tuple[int, ...]
     before: int
 
-    def begin(self, last_index: int | None, made: "zmq.Context[zmq.Socket[bytes]]") -> tuple[Replica, Replay]:
+    def begin(self, last_index: int | None, made: Context) -> tuple[Replica, Replay]:
         """The replica in that state, and the entries that follow. Raises IslandError."""
         config = self.config
         begun = seed(
@@ -96,7 +95,7 @@ def tried(attempt: Attempt, say: Say, no_end_s: float = NO_END_S) -> Trial:
 
 def next_culprit(attempt: Attempt, stops_at: int) -> Outcome:
     """What a shard cannot take in the entry at `stops_at`, with messages refused."""
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made = Context.of(attempt.config)
     try:
         replica, entries = attempt.begin(None, made)
         return locate(replica.machine, entries, stops_at, replica.skipped, replica.sharding)
@@ -134,7 +133,7 @@ def _tell(trial: Trial, write_fd: int) -> None:
 
 
 def _replay(attempt: Attempt, last_index: int, end: int, hand: Hand) -> Trial:
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    made = Context.of(attempt.config)
     replica, entries = attempt.begin(last_index, made)
     trial = _take_all(replica, entries, end, hand)
     trial.index, trial.position = last_index, replica.position

@@ -25,19 +25,21 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import zmq
 
 from engines.forking import close_others
 from engines.hand import Hand, InHand
 from engines.seeding import openings_of
-from sequencer.client import GOODBYE_MS, Log, Reporter, Source
+from sequencer.client import GOODBYE_MS, Context, Log, Reporter, Source
+from sequencer.config import Config
 from sequencer.errors import UnreachableError
 
 LOOK_MS: Final = 250
 STUCK_MS: Final = 1000
 STACK_FRAMES_MAX: Final = 12
 STACK_BYTES_MAX: Final = 64 << 10
-STACK_MS: Final = 50
+STACK_MS: Final = 500
+"""How long a replica may take to write its stack: on a crowded host it has to wait for a processor first."""
+STACK_LOOK_MS: Final = 10
 SKIP_LOOKS: Final = 4
 """While it is stuck: after so many looks the nodes are asked whether its shard has gone on without it."""
 BUSY_SHARE: Final = 0.2
@@ -66,7 +68,7 @@ class _Process(msgspec.Struct, frozen=True):
 class Watcher:
     """The replica's side: the page, and the process that reads it."""
 
-    def __init__(self, sources: Sequence[Source], name: str, role: str, shard: str, machine: str, log: Log) -> None:
+    def __init__(self, config: Config, name: str, role: str, shard: str, machine: str, log: Log) -> None:
         """Fork the watcher. Call it before any socket or thread is made, in the main thread."""
         self.hand = Hand()
         stack_fd = os.memfd_create("stack", os.MFD_CLOEXEC)
@@ -75,7 +77,7 @@ class Watcher:
         self._pid = os.fork()
         if not self._pid:
             os.close(self._write_fd)
-            _be_watcher(read_fd, stack_fd, self.hand, sources, name, role, shard, machine, log)
+            _be_watcher(read_fd, stack_fd, self.hand, config, name, role, shard, machine, log)
         os.close(read_fd)
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ def _be_watcher(
     read_fd: int,
     stack_fd: int,
     hand: Hand,
-    sources: Sequence[Source],
+    config: Config,
     name: str,
     role: str,
     shard: str,
@@ -100,11 +102,10 @@ def _be_watcher(
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)  # it ends with the replica, and not before
         close_others(read_fd, stack_fd)
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        ingress = [source.ingress for source in sources]
-        reporter = Reporter(ingress, name, role, kind="replica", context=context, pid=os.getppid())
+        context = Context.of(config)
+        reporter = Reporter(config.ingress, name, role, kind="replica", context=context, pid=os.getppid())
         fixed = {"sender": shard, "machine": machine}
-        _Watch(os.getppid(), stack_fd, hand, reporter, sources, fixed, log).run(read_fd)
+        _Watch(os.getppid(), stack_fd, hand, reporter, config.sources, context, fixed, log).run(read_fd)
         context.destroy(linger=GOODBYE_MS)
     finally:
         os._exit(0)
@@ -120,6 +121,7 @@ class _Watch:
         hand: Hand,
         reporter: Reporter,
         sources: Sequence[Source],
+        context: Context,
         fixed: dict[str, str],
         log: Log,
     ) -> None:
@@ -128,6 +130,7 @@ class _Watch:
         self._hand = hand
         self._reporter = reporter
         self._sources = sources
+        self._context = context
         self._fixed = fixed
         self._log = log
         self._taken = -1
@@ -175,7 +178,7 @@ class _Watch:
 
     def _is_overruled(self, seen: InHand) -> bool:
         try:
-            return openings_of(self._sources, self._fixed["sender"]) > seen.openings
+            return openings_of(self._sources, self._fixed["sender"], context=self._context) > seen.openings
         except UnreachableError:
             return False
 
@@ -196,10 +199,19 @@ class _Watch:
             os.kill(self._pid, signal.SIGUSR1)
         except ProcessLookupError:
             return []
-        time.sleep(STACK_MS / 1000)
+        self._await_stack()
         text = os.pread(self._stack_fd, STACK_BYTES_MAX, 0).decode(errors="replace")
         frames = [f"{name} ({path}:{line})" for path, line, name in _FRAME.findall(text)]
         return frames[:STACK_FRAMES_MAX]
+
+    def _await_stack(self) -> None:
+        """Until something was written, and no more comes."""
+        size, deadline_s = 0, time.monotonic() + STACK_MS / 1000
+        while time.monotonic() < deadline_s:
+            time.sleep(STACK_LOOK_MS / 1000)
+            before, size = size, os.fstat(self._stack_fd).st_size
+            if size and size == before:
+                return
 
     def _tell(self, state: str, seen: InHand, told: dict[str, object]) -> None:
         self._reporter.say(

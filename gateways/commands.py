@@ -25,6 +25,7 @@ from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of, has_nodes_here
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
 from sequencer.process import claim, process
+from sequencer.sockets import context
 
 FLOWS = Path("./flows")
 GATEWAYS = {
@@ -85,7 +86,7 @@ def gateway_command(
     """Run a gateway in the foreground."""
     if kind not in GATEWAYS:
         raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(GATEWAYS)}")
-    config = Config.load(data)
+    config = Config.load(data).held_by(name)
     with process(config, name, kind):
         import_module(GATEWAYS[kind]).run(config, name)
 
@@ -100,7 +101,8 @@ def book_command(
     """Show the book of an instrument: from the market data gateway, or from the log when the venue is stopped."""
     config = Config.load(data)
     if not at and has_nodes_here(config):
-        with MarketDataClient(config.endpoint("marketdata"), config.endpoint("marketdata_updates")) as client:
+        endpoints = config.endpoint("marketdata"), config.endpoint("marketdata_updates")
+        with context(config) as made, MarketDataClient(*endpoints, context=made) as client:
             shown = client.book(symbol, depth)
     else:
         shown = depth_in_log(entries_of(config), symbol, depth, at)

@@ -3,8 +3,8 @@
     node-1 (and its replayer)   matching-1 matching-2   credit-1 credit-2   order-1 marketdata-1
 
 What belongs to the venue talks over ipc sockets in its data directory, which are private to their
-user; the gateways' doors are TCP ports on the loopback interface. Everything is in `venue.toml`, which
-is written once and is the user's from then on.
+user; the gateways' doors are TCP ports on the loopback interface, and let in who has a key. Everything is in
+`venue.toml` and `keys.toml`, which are written once and are the user's from then on.
 """
 
 import os
@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sequencer import deployment
-from sequencer.config import FILE_NAME, Config
+from sequencer.config import Config, config_path
 from sequencer.errors import ConfigError, JournalError
+from sequencer.issuing import issue_missing
 from sequencer.supervisor import NAME as SUPERVISOR
 
 NODE_COUNTS = (1, 3, 5)
@@ -98,10 +99,12 @@ def create(data_dir: Path, nodes: int | None = None) -> Config:
 
     Raises ConfigError: for a number of nodes that cannot be, or that the venue does not have.
     """
-    path = data_dir / FILE_NAME
+    path = config_path(data_dir)
     if not path.exists():
         _write(path, NODES if nodes is None else nodes)
     config = Config.load(data_dir)
+    if not config.keys_path.exists():
+        issue_missing(config)
     if nodes is not None and nodes != len(config.nodes):
         raise ConfigError(
             f"{path} has {len(config.nodes)} nodes, --nodes asks for {nodes}: leave --nodes out, or choose another "

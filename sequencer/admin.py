@@ -14,6 +14,7 @@ from sequencer.config import Config
 from sequencer.errors import UnreachableError
 from sequencer.process import running
 from sequencer.protocol import AskStatus, NodeStatus, Report
+from sequencer.sockets import context
 from sequencer.supervisor import NAME as SUPERVISOR
 from sequencer.supervisor import commands
 
@@ -124,7 +125,8 @@ def sessions(config: Config) -> list[Row]:
 
 def forget(config: Config, name: str) -> None:
     """Say goodbye to the nodes for a process that ended without: nobody looks for it any more."""
-    ask(config.nodes, Report(name, b""))
+    with context(config) as made:
+        ask(config.nodes, Report(name, b""), context=made)
 
 
 def await_healthy(config: Config, patience_s: float) -> list[str]:
@@ -138,7 +140,8 @@ def await_healthy(config: Config, patience_s: float) -> list[str]:
 
 
 def _ask_nodes(config: Config) -> dict[str, NodeStatus | None]:
-    answers = ask(config.nodes, AskStatus())
+    with context(config) as made:
+        answers = ask(config.nodes, AskStatus(), context=made)
     found = {node.name: answers.get(node.name) for node in config.nodes}
     return {name: answer if isinstance(answer, NodeStatus) else None for name, answer in found.items()}
 

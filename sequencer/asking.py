@@ -8,7 +8,7 @@ import zmq
 
 from sequencer.config import NodeConfig, Source
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
-from sequencer.sockets import context, tune
+from sequencer.sockets import Context, connect, tune
 
 ANSWER_MS = 600
 
@@ -17,16 +17,18 @@ def ask(
     nodes: Sequence[NodeConfig | Source],
     question: Question,
     is_enough: Callable[[Answer], bool] = lambda _answer: False,
+    *,
+    context: Context,
 ) -> dict[str, Answer]:
     """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough."""
     answers: dict[str, Answer] = {}
-    with context() as made:
-        poller, names = zmq.Poller(), {}
+    poller, names = zmq.Poller(), {}
+    try:
         for node in nodes:
-            socket = tune(made.socket(zmq.DEALER))
-            socket.connect(node.ingress)
-            socket.send(ENCODER.encode(question))
+            socket = tune(context.socket(zmq.DEALER))
             names[socket] = node.name
+            connect(socket, node.ingress)
+            socket.send(ENCODER.encode(question))
             poller.register(socket, zmq.POLLIN)
         deadline_ms = _now_ms() + ANSWER_MS
         while len(answers) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
@@ -38,7 +40,10 @@ def ask(
                 answers[names[socket]] = answer
                 if is_enough(answer):
                     return answers
-    return answers
+        return answers
+    finally:
+        for socket in names:
+            socket.close(linger=0)
 
 
 def _now_ms() -> int:

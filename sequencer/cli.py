@@ -15,8 +15,9 @@ from rich.console import Group
 
 from sequencer import admin, deployment, generating, group, log_tools, node, reading_logs, replayer, rolling
 from sequencer.client import stop_signal
-from sequencer.config import FILE_NAME, Config, LogLevel
+from sequencer.config import Config, LogLevel, config_path
 from sequencer.errors import IslandError
+from sequencer.key_commands import keys_app
 from sequencer.output import (
     DEFAULT_DATA,
     DataDir,
@@ -49,6 +50,7 @@ app.add_typer(log_app, name="log")
 app.add_typer(generate_app, name="generate")
 app.add_typer(members_app, name="members")
 app.add_typer(leader_app, name="leader")
+app.add_typer(keys_app, name="keys")
 
 PROCESS_COLUMNS = ("name", "role", "pid", "position", "lag", "state")
 
@@ -84,7 +86,7 @@ def _packages(command: str = "") -> list[EntryPoint]:
 @app.command("node", rich_help_panel="Processes", epilog="Example: sequencer node node-1 --data ./data")
 def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
     """Run one sequencer node of the venue in the foreground."""
-    config = Config.load(data)
+    config = Config.load(data).held_by(name)
     with process(config, config.node(name).name, "node"):
         node.run(config, name, stop_signal())
 
@@ -92,7 +94,7 @@ def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
 @app.command("replayer", rich_help_panel="Processes", epilog="Example: sequencer replayer node-1 --data ./data")
 def replayer_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
     """Serve the log of one node to readers, in the foreground."""
-    config = Config.load(data)
+    config = Config.load(data).held_by(f"{name}-replayer")
     with process(config, f"{config.node(name).name}-replayer", "replayer"):
         replayer.run(config, name, stop_signal())
 
@@ -145,7 +147,7 @@ def health(
 ) -> None:
     """Exit with 0 only if all is well; else say why not."""
     deadline_s = time.monotonic() + wait
-    while time.monotonic() < deadline_s and not (data / FILE_NAME).exists():
+    while time.monotonic() < deadline_s and not config_path(data).exists():
         time.sleep(0.1)
     reasons = admin.await_healthy(Config.load(data), deadline_s - time.monotonic())
     if output is Format.JSON:

@@ -12,7 +12,9 @@
     [logs]       what processes tell of themselves, and how large its files get
     [monitoring] where each process, by name, serves /metrics, /healthz and /readyz: HOST:PORT
 
-Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory.
+Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory. Over `tcp://` only
+who has a key is heard: see `keys`.
+What hosts share, venue.toml and keys.toml, may be in a directory of its own: CONFIG_VARIABLE.
 """
 
 import os
@@ -25,13 +27,19 @@ import msgspec
 
 from sequencer.envelope import SENDER_BYTES_MAX
 from sequencer.errors import ConfigError
+from sequencer.keyring import DIRECTORY as SECRETS
+from sequencer.keyring import Keyring
+from sequencer.keys import FILE_NAME as KEYS_FILE
 from sequencer.members import Member, Members
 
 FILE_NAME = "venue.toml"
+CONFIG_VARIABLE = "SEQUENCER_CONFIG"
+"""An environment variable: the directory with venue.toml and keys.toml, where it is not the data directory."""
 OUTPUT_QUORUM_MAX = 7
 PORT_MAX = 65535
 LOG_BYTES_MIN = 4 << 10
 _SOCKET_PATH_BYTES_MAX = 100
+NODE_DOORS = ("ingress", "publisher", "replayer", "peer")
 _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
 
 
@@ -151,11 +159,13 @@ class Config(msgspec.Struct, frozen=True):
     """The group as its log begins."""
     written_nodes: tuple[NodeConfig, ...]
     """The nodes with their endpoints as they stand in the file: what the log tells is the same on every host."""
+    holder: str = ""
+    """The process that has read it, whose key it uses; "": who gives commands."""
 
     @classmethod
     def load(cls, data_dir: Path) -> "Config":
         """Read DIR/venue.toml. Raises ConfigError, naming the key that is wrong."""
-        path = data_dir / FILE_NAME
+        path = config_path(data_dir)
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -193,6 +203,27 @@ class Config(msgspec.Struct, frozen=True):
             founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
             written_nodes=tuple(file.nodes),
         )
+
+    def held_by(self, process: str) -> "Config":
+        """The same, as a process of this name has it."""
+        return msgspec.structs.replace(self, holder=process)
+
+    def keyring(self) -> Keyring:
+        """The keys of who has read this. Raises ConfigError."""
+        servers = {getattr(node, door): node.name for node in self.nodes for door in NODE_DOORS}
+        servers |= {endpoint: f"endpoints.{name}" for name, endpoint in self.endpoints.items()}
+        own = self.holder.removesuffix("-replayer")
+        return Keyring.load(self.keys_path, self.secrets_directory, own, servers)
+
+    @property
+    def keys_path(self) -> Path:
+        """The list of keys."""
+        return config_path(self.data_dir).with_name(KEYS_FILE)
+
+    @property
+    def secrets_directory(self) -> Path:
+        """Where the keys of this host's processes are."""
+        return self.data_dir / SECRETS
 
     def node(self, name: str) -> NodeConfig:
         """The node of this name. Raises ConfigError."""
@@ -253,6 +284,11 @@ class Config(msgspec.Struct, frozen=True):
         """How many processes must have made a sender's batches before they are sequenced: those of the first fit."""
         fits = (count for pattern, count in self.output_quorum.items() if fnmatchcase(sender, pattern))
         return next(fits, 1)
+
+
+def config_path(data_dir: Path) -> Path:
+    """Where the venue.toml is that belongs to a data directory."""
+    return Path(os.environ.get(CONFIG_VARIABLE, "") or data_dir) / FILE_NAME
 
 
 def endpoint_in(base: Path, endpoint: str) -> str:
@@ -331,7 +367,7 @@ def _endpoint_problem(file: _File) -> str:
             return f"monitoring.{key}: expected HOST:PORT such as 127.0.0.1:21001, got {address!r}"
     named = {f"endpoints.{key}": value for key, value in file.endpoints.items()}
     for node in file.nodes:
-        for key in ("ingress", "publisher", "replayer", "peer"):
+        for key in NODE_DOORS:
             named[f"nodes.{node.name}.{key}"] = getattr(node, key)
     seen: dict[str, str] = {}
     for key, value in named.items():

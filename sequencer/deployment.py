@@ -12,7 +12,7 @@ The file is its user's: it is changed by lines, and comments stay.
 import re
 from pathlib import Path
 
-from sequencer.config import FILE_NAME, Config, NodeConfig
+from sequencer.config import FILE_NAME, NODE_DOORS, Config, NodeConfig, config_path
 from sequencer.errors import ConfigError
 from sequencer.journal import BallotBox
 
@@ -31,17 +31,17 @@ def enlist(data_dir: Path, name: str) -> Config:
     config = Config.load(data_dir)
     known = next((node for node in config.written_nodes if node.name == name), None)
     if known is None:
-        text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+        text = config_path(data_dir).read_text(encoding="utf-8")
         _rewrite(data_dir, text.rstrip("\n") + "\n" + _block(config.written_nodes[0], name))
     elif known.retired:
-        text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+        text = config_path(data_dir).read_text(encoding="utf-8")
         _rewrite(data_dir, text.replace(_name_line(name) + _RETIRED, _name_line(name)))
     return Config.load(data_dir)
 
 
 def retire(data_dir: Path, name: str) -> Config:
     """Mark a node in venue.toml as no member any more."""
-    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    text = config_path(data_dir).read_text(encoding="utf-8")
     _rewrite(data_dir, text.replace(_name_line(name), _name_line(name) + _RETIRED))
     return Config.load(data_dir)
 
@@ -49,7 +49,7 @@ def retire(data_dir: Path, name: str) -> Config:
 def engage(data_dir: Path, name: str, command: list[str]) -> None:
     """Put a process into `[processes]`, in place of one of that name. Raises ConfigError for what cannot be one."""
     dismiss(data_dir, name)
-    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    text = config_path(data_dir).read_text(encoding="utf-8")
     words = ", ".join(f'"{word}"' for word in command)
     line = f"{name}.command = [{words}]\n"
     if re.search(r"(?m)^\[processes\]\n", text):
@@ -60,7 +60,7 @@ def engage(data_dir: Path, name: str, command: list[str]) -> None:
 
 def dismiss(data_dir: Path, name: str) -> None:
     """Take a process out of `[processes]`; nothing, where it is not there in the form `NAME.command = [...]`."""
-    text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
+    text = config_path(data_dir).read_text(encoding="utf-8")
     without = re.sub(rf"(?m)^{re.escape(name)}\.command = .*\n", "", text)
     if without != text:
         _rewrite(data_dir, without)
@@ -69,7 +69,7 @@ def dismiss(data_dir: Path, name: str) -> None:
 def _block(model: NodeConfig, name: str) -> str:
     """`[[nodes]]` for a node like another: the same endpoints with its own name in them."""
     lines = ["", "[[nodes]]", f'name = "{name}"']
-    for key in ("ingress", "publisher", "replayer", "peer"):
+    for key in NODE_DOORS:
         endpoint = getattr(model, key)
         if not re.search(rf"\b{re.escape(model.name)}\b", endpoint):
             raise ConfigError(
@@ -87,9 +87,9 @@ def _name_line(name: str) -> str:
 def _rewrite(data_dir: Path, text: str) -> None:
     """Put a text in place of venue.toml at once, if it is a valid one."""
     Config.parse(text, data_dir)
-    temporary = (data_dir / FILE_NAME).with_suffix(".new")
+    temporary = config_path(data_dir).with_suffix(".new")
     try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(data_dir / FILE_NAME)
+        temporary.replace(config_path(data_dir))
     except OSError as error:
-        raise ConfigError(f"cannot write {data_dir / FILE_NAME}: {error.strerror}") from None
+        raise ConfigError(f"cannot write {config_path(data_dir)}: {error.strerror}") from None

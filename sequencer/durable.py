@@ -180,9 +180,11 @@ class DurableOrderer:
 
     # --- input --------------------------------------------------------------------------------
 
-    def take(self, frame: bytes, leader_ingress: str, voter: str) -> Answer | None:
+    def take(
+        self, frame: bytes, leader_ingress: str, voter: str, may_send: Callable[[str], bool] | None = None
+    ) -> Answer | None:
         """Judge the batches of a frame; see `Orderer.take`."""
-        return self.orderer.take(frame, self._serves, leader_ingress, voter, self.now_ms)
+        return self.orderer.take(frame, self._serves, leader_ingress, voter, self.now_ms, may_send)
 
     def hear(self, event: Event) -> None:
         """Take a peer's message, or an operator's wish; what is owed for it is done by `turn`.

@@ -25,6 +25,7 @@ from sequencer.protocol import (
     Outcome,
     Question,
 )
+from sequencer.sockets import context
 
 PATIENCE_S = 10.0
 PAUSE_S = 0.05
@@ -36,7 +37,8 @@ _Kind = TypeVar("_Kind", MembersAre, Outcome, CommittedIs)
 
 def members(config: Config) -> MembersAre:
     """The group as its leader tells it; where nobody leads, as the node tells it that has the latest version."""
-    answers = ask(config.nodes, AskMembers(), _leads)
+    with context(config) as made:
+        answers = ask(config.nodes, AskMembers(), _leads, context=made)
     told = [answer for answer in answers.values() if isinstance(answer, MembersAre)]
     if not told:
         raise UnreachableError("no node answers: is the venue running? `sequencer status` tells")
@@ -69,7 +71,7 @@ def add(config: Config, name: str, *, learner: bool = False, patience_s: float =
     when the change is committed (the promotion comes by itself). Raises IslandError.
     """
     node = config.node(name)
-    disk = _disk_of(node, patience_s)
+    disk = _disk_of(config, node, patience_s)
     found = members(config)
     known = found.members.find(name)
     if known is not None and known.disk == disk:
@@ -141,11 +143,12 @@ def _as_written(config: Config, node: NodeConfig, disk: bytes, *, joining: bool)
     )
 
 
-def _disk_of(node: NodeConfig, patience_s: float) -> bytes:
+def _disk_of(config: Config, node: NodeConfig, patience_s: float) -> bytes:
     """A node that was just enlisted may still be starting."""
     deadline_s = time.monotonic() + patience_s
     while True:
-        answer = ask([node], AskMembers()).get(node.name)
+        with context(config) as made:
+            answer = ask([node], AskMembers(), context=made).get(node.name)
         if isinstance(answer, MembersAre):
             return answer.disk
         if time.monotonic() > deadline_s:
@@ -190,7 +193,8 @@ def _until(config: Config, is_so: Callable[[MembersAre], bool], what: str, patie
 def _ask_leader(config: Config, question: Question, deadline_s: float, kind: type[_Kind]) -> _Kind:
     """Whoever does not lead says so; the answer of the one that does."""
     while True:
-        answers = ask(config.nodes, question, lambda answer: isinstance(answer, kind))
+        with context(config) as made:
+            answers = ask(config.nodes, question, lambda answer: isinstance(answer, kind), context=made)
         for answer in answers.values():
             if isinstance(answer, kind):
                 return answer

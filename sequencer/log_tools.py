@@ -36,7 +36,7 @@ def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
     How far they go is what a quorum says; without one, what the first replayer holds.
     """
     if has_nodes_here(config):
-        with context() as made:
+        with context(config) as made:
             yield from Replay(config.sources, first_index, _confirmed_index(config), context=made)
     else:
         yield from _entries_in_files(config, first_index)
@@ -175,7 +175,7 @@ def tail(config: Config, entries: int, stop: StopSignal, *, messages: bool, foll
         for entry in list(entries_of(config))[-entries:]:
             yield from _lines(entry, formats, messages=messages)
         return
-    with context() as made:
+    with context(config) as made:
         subscriber = Subscriber(config.sources, next_index=max(1, _end(config, made) - entries + 1), context=made)
         while not stop.is_set:
             for entry in subscriber.wait(POLL_MS):

@@ -20,6 +20,8 @@ from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
+from sequencer.key_watch import KeyWatch
+from sequencer.keys import LOCAL, Door, Key
 from sequencer.logs import open_log
 from sequencer.members import Member, Members
 from sequencer.memory import hold_memory
@@ -46,9 +48,9 @@ from sequencer.protocol import (
 )
 from sequencer.publisher import Publisher
 from sequencer.raft import ChangeMembers, Message, Read, Role, Transfer
-from sequencer.raft.messages import pack, unpack
+from sequencer.raft.messages import pack, speaker, unpack
 from sequencer.sessions import Verdict
-from sequencer.sockets import bind, tune
+from sequencer.sockets import Context, bind, connect, tune
 
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
@@ -65,7 +67,7 @@ def run(config: Config, name: str, stop: StopSignal) -> None:
     """Be the node `name` until asked to stop. Raises IslandError where it cannot start or go on."""
     hold_memory()
     sys.setswitchinterval(SWITCH_S)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     node = None
     try:
         node = Node(config, name, context)
@@ -89,7 +91,7 @@ class SystemClocks:
 class Node:
     """The shell of a node, and the `Wire` of its DurableOrderer."""
 
-    def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(self, config: Config, name: str, context: Context) -> None:
         self._config = config
         self._me = config.node(name)
         self._context = context
@@ -133,6 +135,8 @@ class Node:
         if raft.role is not self._role or now_ms >= self._look_ms:
             self._role, self._look_ms = raft.role, now_ms + LOOK_MS
             self._chronicle.look(self._core)
+            if self._keys.look():
+                self._publisher.renew()
         if self._monitor is not None and now_ms - self._monitored_ms >= INTERVAL_MS:
             self._monitored_ms = now_ms
             facts = self._facts()
@@ -176,12 +180,13 @@ class Node:
         if identity is not None:
             self._send(self._ingress, [identity, ENCODER.encode(CommittedIs(index))])
 
-    def _open_sockets(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def _open_sockets(self, context: Context) -> None:
         me, key = self._me, f"nodes.{self._me.name}"
         self._ingress = tune(context.socket(zmq.ROUTER))
-        bind(self._ingress, me.ingress, f"{key}.ingress")
+        self._gate = bind(self._ingress, me.ingress, f"{key}.ingress", Door.INGRESS)
         self._peers_in = tune(context.socket(zmq.PULL))
-        bind(self._peers_in, me.peer, f"{key}.peer")
+        self._peer_gate = bind(self._peers_in, me.peer, f"{key}.peer", Door.PEER)
+        self._keys = KeyWatch(context, self._chronicle.log)
         self._peers_out: dict[str, zmq.Socket[bytes]] = {}
         self._peer_endpoints: dict[str, str] = {}
         self._meet_members(self._core.raft.members)
@@ -217,7 +222,7 @@ class Node:
             self._peers_out[member.name].close(linger=0)
         socket = tune(self._context.socket(zmq.PUSH))
         socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.connect(endpoint)
+        connect(socket, endpoint)
         self._peers_out[member.name] = socket
         self._peer_endpoints[member.name] = endpoint
 
@@ -233,9 +238,11 @@ class Node:
     def _hear_peers(self) -> None:
         for _ in range(PEER_FRAMES_MAX):
             try:
-                cluster, *frames = self._peers_in.recv_multipart(zmq.NOBLOCK)
+                key, (cluster, *frames) = self._peer_gate.receive()
             except zmq.Again:
                 return
+            if key is None:
+                continue
             if cluster != self._config.cluster:
                 self._chronicle.stranger("peer", "another group's node was given our address")
                 continue
@@ -244,26 +251,37 @@ class Node:
             except ValueError:
                 self._chronicle.stranger("peer", "not our protocol")
                 continue
+            if not key.is_process(speaker(message)):
+                self._peer_gate.refuse(f"it speaks as {speaker(message)}", key.name)
+                continue
             self._core.hear(message)
 
     def _take_in(self) -> None:
         leader_ingress = self._leader_ingress()
         while self._core.orderer.has_room and not self._core.is_behind:
             try:
-                identity, frame = self._ingress.recv_multipart(zmq.NOBLOCK)
+                key, (identity, frame) = self._gate.receive()
             except zmq.Again:
                 return
             except ValueError:
                 self._chronicle.stranger("ingress", "not our protocol's two frames")
                 continue
+            if key is None:
+                continue
             answer: Answer | None
             if frame[:4] == BATCH_MAGIC:
-                answer = self._core.take(frame, leader_ingress, process_of(identity))
+                answer = self._submitted(key, identity, frame, leader_ingress)
             else:
-                answer = self._answer(identity, frame)
+                answer = self._answer(key, identity, frame)
             if answer is not None and not self._said_lately(identity, answer):
                 self._send(self._ingress, [identity, ENCODER.encode(answer)])
                 self._chronicle.refused(answer)
+
+    def _submitted(self, key: Key, identity: bytes, frame: bytes, leader_ingress: str) -> Answer | None:
+        """Over tcp a process is who its key says: two of them with one key count as one where outputs need several."""
+        if key is LOCAL:
+            return self._core.take(frame, leader_ingress, process_of(identity))
+        return self._core.take(frame, leader_ingress, key.name, key.sends)
 
     def _leader_ingress(self) -> str:
         leader = self._core.raft.members.find(self._core.raft.leader)
@@ -283,12 +301,15 @@ class Node:
 
     # --- questions ----------------------------------------------------------------------------
 
-    def _answer(self, identity: bytes, frame: bytes) -> Answer | None:
+    def _answer(self, key: Key, identity: bytes, frame: bytes) -> Answer | None:
         try:
             question: Question = QUESTIONS.decode(frame)
         except (ValueError, RecursionError):
             self._chronicle.stranger("ingress", "not our protocol")
             return None
+        if isinstance(question, AskChange | AskTransfer) and not key.operates:
+            self._gate.refuse("its key may not operate", key.name)
+            return Outcome(False, f"the key of {key.name} may not operate: `sequencer keys list` shows whose may")
         match question:
             case AskPosition(sender):
                 return self._core.orderer.position(sender)
@@ -302,8 +323,11 @@ class Node:
                 return self._begin(self._core.raft.why_not_transfer(to), Transfer(to))
             case AskCommitted():
                 return self._read(identity)
-            case Report():
-                self._keep(question)
+            case Report(name):
+                if key.is_process(name):
+                    self._keep(question)
+                else:
+                    self._gate.refuse(f"it reports as {name}", key.name)
         return None
 
     def _begin(self, why_not: str, event: ChangeMembers | Transfer) -> Answer:

@@ -67,12 +67,18 @@ class Orderer:
     # --- intake -------------------------------------------------------------------------------
 
     def take(
-        self, frame: bytes, served: Callable[[int], bool], leader_ingress: str, voter: str = "", now_ms: int = 0
+        self,
+        frame: bytes,
+        served: Callable[[int], bool],
+        leader_ingress: str,
+        voter: str = "",
+        now_ms: int = 0,
+        may_send: Callable[[str], bool] | None = None,
     ) -> Answer | None:
         """Judge the batches of a frame; the first that is refused is answered, the rest is judged on.
 
         `served` tells whether a channel is served at the moment (a full disk serves only some); `voter` is the
-        process that sends the frame.
+        process that sends the frame, `may_send` whether that may be as a sender (None: as any).
         """
         if not self.is_leader:
             return NotLeader(leader_ingress)
@@ -82,7 +88,10 @@ class Orderer:
             return Refused("invalid", 0, "", 0, 0, b"")
         answer: Answer | None = None
         for batch in batches:
-            verdict = self._judge(batch, served, voter, now_ms)
+            if may_send is None or may_send(batch.sender):
+                verdict = self._judge(batch, served, voter, now_ms)
+            else:
+                verdict = "not-permitted"
             if verdict not in _NOT_REFUSED and answer is None:
                 answer = self._refusal(batch, verdict)
         return answer

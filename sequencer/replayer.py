@@ -17,6 +17,8 @@ from sequencer.config import Config
 from sequencer.envelope import decode_heartbeat
 from sequencer.errors import JournalError
 from sequencer.journal import LOCAL_DISK, Disk, JournalReader
+from sequencer.key_watch import KeyWatch
+from sequencer.keys import Door, Key
 from sequencer.logs import open_log
 from sequencer.memory import hold_memory
 from sequencer.monitor import open_monitor
@@ -35,20 +37,22 @@ from sequencer.protocol import (
     SnapshotsAre,
     SnapshotWanted,
     StoreAnswer,
+    StoredSnapshot,
     StoreQuestion,
     StoreSnapshot,
 )
-from sequencer.sockets import bind, tune
+from sequencer.sockets import Context, bind, connect, tune
 from sequencer.store import SnapshotStore
 
 FETCH_BYTES_MAX = 4 << 20
 TURN_REQUESTS = 64
+TURN_MS = 500
 
 
 def run(config: Config, name: str, stop: StopSignal) -> None:
     """Serve the log of the node `name` until asked to stop."""
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     replayer = None
     try:
         replayer = Replayer(config, name, context)
@@ -97,7 +101,7 @@ class CommittedLog:
 class Replayer:
     """A committed log behind a socket."""
 
-    def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(self, config: Config, name: str, context: Context) -> None:
         node, process = config.node(name), f"{name}-replayer"
         self._log = CommittedLog(config.journal_directory(name), config.cluster)
         self._store = SnapshotStore(
@@ -107,10 +111,11 @@ class Replayer:
         for snapshot, why in self._store.damaged.items():
             self._lines.warning("snapshot damaged", snapshot=snapshot, why=why)
         self._requests = tune(context.socket(zmq.ROUTER))
-        bind(self._requests, node.replayer, f"nodes.{name}.replayer")
+        self._gate = bind(self._requests, node.replayer, f"nodes.{name}.replayer", Door.REPLAYER)
+        self._keys = KeyWatch(context, self._lines)
         self._stream = tune(context.socket(zmq.SUB))
         self._stream.subscribe(HEARTBEATS_OF)
-        self._stream.connect(node.publisher)
+        connect(self._stream, node.publisher)
         self._monitor = open_monitor(config.monitoring.get(process, ""), process, "replayer")
 
     def run(self, stop: StopSignal) -> None:
@@ -120,9 +125,10 @@ class Replayer:
         poller.register(self._requests, zmq.POLLIN)
         poller.register(self._stream, zmq.POLLIN)
         while not stop.is_set:
-            poller.poll(1000)
+            poller.poll(TURN_MS)
             self._watch_high_water()
             self._serve()
+            self._keys.look()
             self._lines.tend()
             if self._monitor is not None:
                 self._monitor.tell(
@@ -151,12 +157,17 @@ class Replayer:
     def _serve(self) -> None:
         for _ in range(TURN_REQUESTS):
             try:
-                identity, frame = self._requests.recv_multipart(zmq.NOBLOCK)
+                key, (identity, frame) = self._gate.receive()
                 question: StoreQuestion = STORE_QUESTIONS.decode(frame)
             except zmq.Again:
                 return
             except (ValueError, RecursionError):
                 self._lines.seldom("warning", "malformed frame", door="replayer", why="not our protocol")
+                continue
+            if key is None:
+                continue
+            if not may_ask(key, question):
+                self._gate.refuse(f"a key of a {key.role} may not ask that", key.name)
                 continue
             if isinstance(question, Fetch):
                 self._send([identity, *self._range(question)])
@@ -174,6 +185,17 @@ class Replayer:
             self._requests.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return  # its queue is full: it asks again
+
+
+def may_ask(key: Key, question: StoreQuestion) -> bool:
+    """Whether somebody may read or change what is kept."""
+    match question:
+        case OfferSnapshot(StoredSnapshot(shard=shard)) | StoreSnapshot(shard=shard):
+            return key.sends(shard)
+        case DiscardSnapshot():
+            return key.operates
+        case _:
+            return True
 
 
 def answer(store: SnapshotStore, question: StoreQuestion) -> StoreAnswer:

@@ -1,15 +1,82 @@
-"""ZeroMQ sockets with the options that this project needs: libzmq's defaults are wrong for it."""
+"""ZeroMQ sockets with the options that this project needs: libzmq's defaults are wrong for it.
+
+    Context.of(config) --socket--> tune --> connect   over tcp to a server whose key is known, or not at all
+                                        --> bind      over tcp a Door, which lets in who has a key for it
+                                              |
+                                            Gate.receive --> (whose key, frames)
+
+Rules
+- Over tcp there is CURVE, or nothing: a context without keys neither connects nor listens there.
+- ipc sockets are in directories that are private to their user: who comes there is that user (keys.LOCAL).
+- Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
+"""
 
 import contextlib
 import errno
 from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from sequencer.errors import IslandError
+from sequencer.errors import ConfigError, IslandError
+from sequencer.keyring import Keyring
+from sequencer.keys import LOCAL, Door, Key
+
+if TYPE_CHECKING:
+    from sequencer.config import Config
+    from sequencer.doorman import Doorman, Refusal
 
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
+_TCP = "tcp://"
+_USER_ID = "User-Id"
+
+
+class Context(zmq.Context["zmq.Socket[bytes]"]):
+    """The sockets of one process, and its keys, which are read when the first tcp endpoint is met."""
+
+    _config: "Config | None" = None
+    _doorman: "Doorman | None" = None
+
+    @classmethod
+    def of(cls, config: "Config") -> Self:
+        """Of who has read this configuration; see `context` for one that ends by itself."""
+        made = cls()
+        made._config = config
+        return made
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Raises ConfigError where there are no keys."""
+        if self._config is None:
+            raise ConfigError("a tcp:// endpoint needs keys: expected a context that has them, Context.of(config)")
+        return self._config.keyring()
+
+    @property
+    def doorman(self) -> "Doorman":
+        """Who decides about connections, from the first tcp socket on that listens."""
+        if self._doorman is None:
+            from sequencer.doorman import Doorman  # noqa: PLC0415 - only who listens on tcp needs it
+
+            self._doorman = Doorman(self, self.keyring)
+        return self._doorman
+
+    def revoked(self) -> frozenset[str]:
+        """Follow the list of keys: those that count no more since the last call. Raises ConfigError, once."""
+        return self.keyring.refresh() if self._doorman is not None else frozenset()
+
+    def refusals(self) -> "list[Refusal]":
+        """Who was not let in, or not listened to, since the last call."""
+        waiting = self._doorman.refusals if self._doorman is not None else ()
+        return [waiting.popleft() for _ in range(len(waiting))] if waiting else []
+
+    def destroy(self, linger: int | None = None) -> None:
+        """End all sockets."""
+        if self._doorman is not None:
+            self._doorman.close()
+            self._doorman = None
+        super().destroy(linger)
 
 
 def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket[bytes]":
@@ -33,8 +100,25 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(events & zmq.POLLIN)
 
 
-def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str) -> None:
-    """Bind, or say which configuration key names an endpoint that cannot be had."""
+def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Connect; over tcp, to the server whose key the list has for this endpoint. Raises ConfigError."""
+    if endpoint.startswith(_TCP):
+        keyring = _context_of(socket).keyring
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint))
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
+    socket.connect(endpoint)
+
+
+def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
+    """Listen as a door, or say which configuration key names an endpoint that cannot be had."""
+    made = _context_of(socket) if endpoint.startswith(_TCP) else None
+    doorman = made.doorman if made is not None else None
+    if made is not None:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -45,13 +129,51 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str) -> None:
             errno.ENOENT: "its directory does not exist",
         }.get(error.errno or 0, error.strerror)
         raise IslandError(f"cannot listen on {endpoint} ({key}): {why}") from None
+    if doorman is not None:
+        doorman.watch(socket, door)
+    return Gate(socket, door, made)
+
+
+class Gate:
+    """What comes in at a socket that listens, and whose it is."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]", door: Door, made: Context | None) -> None:
+        self._socket = socket
+        self._door = door
+        self._context = made
+        """None: an ipc socket."""
+
+    def receive(self) -> tuple[Key | None, list[bytes]]:
+        """Whose it is, and the frames; nobody's, where the key was revoked, and that is told. Raises zmq.Again."""
+        if self._context is None:
+            return LOCAL, self._socket.recv_multipart(zmq.NOBLOCK)
+        first = self._socket.recv(zmq.NOBLOCK, copy=False)
+        public = first.get(_USER_ID)
+        assert isinstance(public, str), public
+        frames = [first.bytes, *(self._socket.recv_multipart() if first.more else ())]
+        key = self._context.keyring.keys.of(public)
+        if key is None:
+            self.refuse("its key was revoked", public)
+        return key, frames
+
+    def refuse(self, why: str, who: str) -> None:
+        """Have it told that something was not taken, of the key or the name `who`."""
+        if self._context is not None:
+            self._context.doorman.refuse(self._door, why, who)
 
 
 @contextlib.contextmanager
-def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
-    """A ZeroMQ context that drops its sockets at the end, whatever happens."""
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+def context(config: "Config") -> Iterator[Context]:
+    """A context that drops its sockets at the end, whatever happens."""
+    made = Context.of(config)
     try:
         yield made
     finally:
         made.destroy(linger=0)
+
+
+def _context_of(socket: "zmq.Socket[bytes]") -> Context:
+    made = socket.context
+    if not isinstance(made, Context):
+        raise ConfigError("a tcp:// endpoint needs keys: expected a socket of a sequencer.client.Context")
+    return made

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from sequencer.config import FILE_NAME, Config
+from sequencer.config import Config, config_path
 from sequencer.errors import ConfigError, RunningError
 from sequencer.logfile import LogFile, log_path, open_to_append
 from sequencer.logs import Log, level_of
@@ -208,7 +208,7 @@ def _ending(code: int) -> dict[str, object]:
 
 def _changed_ns(data_dir: Path) -> int:
     try:
-        return (data_dir / FILE_NAME).stat().st_mtime_ns
+        return config_path(data_dir).stat().st_mtime_ns
     except OSError:
         return 0
 

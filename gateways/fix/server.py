@@ -27,6 +27,7 @@ from gateways.news import News, What
 from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
 from sequencer.client import (
+    Context,
     Replay,
     Reporter,
     StopSignal,
@@ -273,7 +274,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     if not config.endpoint("fix").startswith("tcp://"):
         raise ConfigError(f"endpoints.fix: expected tcp://HOST:PORT, got {config.endpoint('fix')}")
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     try:
         asyncio.run(FixServer(config, name, settings, context).run(stop))
     finally:

@@ -15,6 +15,7 @@ from gateways.flow import bitstamp, generate
 from gateways.flow.lines import parse
 from gateways.order.client import OrderConnection
 from sequencer.config import Config
+from sequencer.sockets import context
 
 INSTRUMENTS = 4
 CLIENTS = 8
@@ -45,7 +46,7 @@ def endless(one: Callable[[], Iterator[str]], done: Mapping[str, int]) -> Iterat
 
 def numbers_in_log(config: Config, clients: Iterable[str]) -> dict[str, int]:
     """How many commands of each client are in the log."""
-    with OrderConnection(config.endpoint("order")) as connection:
+    with context(config) as made, OrderConnection(config.endpoint("order"), context=made) as connection:
         connection.log_on(list(clients))
         return {name: account.last_number for name, account in connection.session.accounts.items()}
 

@@ -32,7 +32,7 @@ from gateways.names import Directory, TextError
 from gateways.order.client import OrderConnection, OrderEntryError, RefusedError
 from gateways.order.protocol import OPERATOR
 from gateways.orders import Orders, runs
-from sequencer.client import Replay, Subscriber
+from sequencer.client import Context, Replay, Subscriber
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import UnreachableError
@@ -118,7 +118,7 @@ def send(
     Ctrl-C ends the sending, not the accounting. With `events`, writes what the log says of the flow there,
     once it is over. Raises UnreachableError where no gateway answers at the start.
     """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     try:
         with OrderConnection(config.endpoint("order"), context=context) as connection:
             flow = Flow(connection, rate_per_s=rate_per_s, progress=progress, patience_s=patience_s, operator=operator)

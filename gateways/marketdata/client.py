@@ -43,7 +43,7 @@ from gateways.marketdata.protocol import (
 )
 from gateways.marketdata.views import Depth, View, depth_of
 from gateways.names import Instrument
-from sequencer.client import tune
+from sequencer.client import connect, tune
 from sequencer.errors import IslandError, UnreachableError
 
 ASK_AGAIN_MS: Final = 1000
@@ -137,14 +137,14 @@ class MarketDataClient:
         """A new socket for requests."""
         socket = tune(self._context.socket(zmq.DEALER))
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a gateway that is away
-        socket.connect(self._endpoint)
+        connect(socket, self._endpoint)
         return socket
 
     def updates(self, name: bytes) -> "zmq.Socket[bytes]":
         """A new socket that gets the updates of a topic."""
         socket = tune(self._context.socket(zmq.SUB), hwm=UPDATES_HWM)
         socket.subscribe(name)
-        socket.connect(self._updates_endpoint)
+        connect(socket, self._updates_endpoint)
         return socket
 
     def _instruments(self) -> Instruments:

@@ -28,7 +28,7 @@ from gateways.marketdata.protocol import (
     topic,
 )
 from gateways.marketdata.views import LevelView, TradeView
-from sequencer.client import tune
+from sequencer.client import connect, tune
 
 ASK_AGAIN_MS: Final = 1000
 SILENCE_MS: Final = 5000
@@ -63,10 +63,10 @@ class Feeds:
 
     def __init__(self, endpoint: str, updates_endpoint: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self._updates = tune(context.socket(zmq.SUB), hwm=UPDATES_HWM)
-        self._updates.connect(updates_endpoint)
+        connect(self._updates, updates_endpoint)
         self._dealer = tune(context.socket(zmq.DEALER))
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self._dealer.connect(endpoint)
+        connect(self._dealer, endpoint)
         self._feeds: dict[str, Feed] = {}
         self._topics: dict[bytes, Feed] = {}
         self._asked: dict[int, Feed] = {}

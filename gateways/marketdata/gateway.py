@@ -11,6 +11,7 @@ Rules
 - A wake drains every socket up to a bound, so that no reader keeps the books from following the log.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final, Protocol
@@ -33,9 +34,24 @@ from gateways.marketdata.protocol import (
 )
 from gateways.marketdata.queries import answer
 from gateways.orders import runs
-from sequencer.client import Log, NoLog, Reporter, Subscriber, bind, hold_memory, open_log, stop_signal, tune
+from sequencer.client import (
+    Context,
+    Door,
+    Gate,
+    KeyWatch,
+    Log,
+    NoLog,
+    Reporter,
+    Subscriber,
+    bind,
+    hold_memory,
+    open_log,
+    stop_signal,
+    tune,
+)
 from sequencer.config import Config
 from sequencer.envelope import Entry
+from sequencer.errors import IslandError
 
 TURN_MS: Final = 50
 HEARTBEAT_MS: Final = 1000
@@ -98,7 +114,7 @@ class MarketDataGateway:
         updates_endpoint: str,
         subscriber: Stream,
         *,
-        context: "zmq.Context[zmq.Socket[bytes]]",
+        context: Context,
         log: Log | None = None,
     ) -> None:
         self.books = Books()
@@ -115,8 +131,12 @@ class MarketDataGateway:
         self._beat_ms = 0
         self._router = tune(context.socket(zmq.ROUTER))
         self._router.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX * 2)
-        self._updates = tune(context.socket(zmq.XPUB), hwm=READER_HWM)
-        self._updates.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
+        self._gate: Gate | None = None
+        self._keys = KeyWatch(context, self.log)
+        self._context = context
+        self._is_renewed = False
+        """The socket of the updates is a new one, which does not listen yet."""
+        self._updates = self._publisher()
         self._poller = zmq.Poller()
         for socket in (*subscriber.sockets(), self._router, self._updates):
             self._poller.register(socket, zmq.POLLIN)
@@ -133,6 +153,10 @@ class MarketDataGateway:
             self._take_entry(entry)
         if not self.is_live and self._subscriber.caught_up:
             self._listen()
+        if self._keys.look():
+            self._renew_updates()
+        if self._is_renewed:
+            self._listen_again()
         self._take_requests()
         self._beat()
 
@@ -143,11 +167,29 @@ class MarketDataGateway:
         self._updates.close(linger=0)
 
     def _listen(self) -> None:
-        bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates")
-        bind(self._router, self._endpoint, "endpoints.marketdata")
+        bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.MARKET_DATA)
+        self._gate = bind(self._router, self._endpoint, "endpoints.marketdata", Door.MARKET_DATA)
         self.is_live = True
         endpoints = {"endpoint": self._endpoint, "updates": self._updates_endpoint}
         self.log.info("listening", **endpoints, position=self.position)
+
+    def _publisher(self) -> "zmq.Socket[bytes]":
+        socket = tune(self._context.socket(zmq.XPUB), hwm=READER_HWM)
+        socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
+        return socket
+
+    def _renew_updates(self) -> None:
+        """Have all readers connect again: who may not any more is not let in, the others ask for snapshots."""
+        self._poller.unregister(self._updates)
+        self._updates.close(linger=0)
+        self._updates, self._topics = self._publisher(), Topics()
+        self._poller.register(self._updates, zmq.POLLIN)
+        self._is_renewed = True
+
+    def _listen_again(self) -> None:
+        with contextlib.suppress(IslandError):  # the socket before it is not gone yet
+            bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.MARKET_DATA)
+            self._is_renewed = False
 
     def _take_entry(self, entry: Entry) -> None:
         self._log = entry.cluster
@@ -175,11 +217,15 @@ class MarketDataGateway:
                 return
 
     def _take_requests(self) -> None:
+        if self._gate is None:
+            return
         for _ in range(WAKE_REQUESTS):
             try:
-                reader, *frames = self._router.recv_multipart(zmq.NOBLOCK)
+                key, (reader, *frames) = self._gate.receive()
             except zmq.Again:
                 return
+            if key is None:
+                continue
             self.requests += 1
             reply = answer(self.books, frames[0] if len(frames) == 1 else b"")
             if isinstance(reply, Refused):
@@ -199,7 +245,7 @@ def run(config: Config, name: str) -> None:
     """Serve until SIGTERM or SIGINT at the endpoints `marketdata` and `marketdata_updates`."""
     stop = stop_signal()
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     subscriber = Subscriber(config.sources, next_index=1, context=context)
     reporter = Reporter(config.ingress, name, "marketdata", context=context, monitor=config.monitoring.get(name, ""))
     endpoints = (config.endpoint("marketdata"), config.endpoint("marketdata_updates"))

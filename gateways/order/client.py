@@ -28,7 +28,7 @@ from gateways import events as e
 from gateways.names import Instrument, decimal_parts
 from gateways.order.client_session import ClientSession, LoggedOffError, OrderEntryError, RefusedError
 from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, OrderState, is_operator
-from sequencer.client import tune
+from sequencer.client import connect, tune
 from sequencer.errors import UnreachableError
 
 __all__ = ["LoggedOffError", "OrderClient", "OrderConnection", "OrderEntryError", "RefusedError"]
@@ -148,7 +148,7 @@ class OrderConnection:
 
     def _connect(self) -> "zmq.Socket[bytes]":
         socket = tune(self._context.socket(zmq.DEALER), hwm=HWM)
-        socket.connect(self._endpoint)
+        connect(socket, self._endpoint)
         return socket
 
 

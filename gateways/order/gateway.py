@@ -22,6 +22,12 @@ from gateways.order.history import History, OldEntries
 from gateways.order.protocol import FRAME_BYTES_MAX
 from gateways.order.session import Limits, Session
 from sequencer.client import (
+    LOCAL,
+    Context,
+    Door,
+    Gate,
+    Key,
+    KeyWatch,
     Log,
     NoLog,
     Replay,
@@ -75,7 +81,7 @@ class OrderGateway:
         submitter: Intake,
         history: Callable[[int], History],
         *,
-        context: "zmq.Context[zmq.Socket[bytes]]",
+        context: Context,
         limits: Limits | None = None,
         log: Log | None = None,
     ) -> None:
@@ -88,6 +94,12 @@ class OrderGateway:
         self._old = OldEntries(self._open_past)
         self._context = context
         self._router: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
+        self._keys = KeyWatch(context, self.log)
+        self._speaking = LOCAL
+        """Whose the frame in hand is."""
+        self._holders: dict[bytes, Key] = {}
+        """Connection -> whose it is, of those that have logged on over tcp."""
         self._poller = zmq.Poller()
         for socket in (*subscriber.sockets(), *submitter.sockets()):
             self._poller.register(socket, zmq.POLLIN)
@@ -102,8 +114,9 @@ class OrderGateway:
         self._poller.poll(0 if busy else TURN_MS)
         session = self.session
         session.tick(time.monotonic_ns() // 1_000_000)
-        if self._router is not None:
-            self._take_frames(self._router)
+        if self._gate is not None:
+            self._take_frames(self._gate)
+            self._let_go(self._keys.look())
         self._submitter.receive()
         self._take_entries(self._subscriber.receive())
         session.rebuild(self._old.step())
@@ -116,13 +129,39 @@ class OrderGateway:
             self._router.close(linger=0)
         self._old.close()
 
-    def _take_frames(self, router: "zmq.Socket[bytes]") -> None:
+    def _take_frames(self, gate: Gate) -> None:
         for _ in range(WAKE_FRAMES):
             try:
-                connection, *frames = router.recv_multipart(zmq.NOBLOCK)
+                key, (connection, *frames) = gate.receive()
             except zmq.Again:
                 return
+            if key is None:
+                self.session.lost(connection, "its key was revoked")
+                continue
+            self._speaking = key
             self.session.receive(connection, frames[0] if len(frames) == 1 else b"")
+
+    def _may_trade_as(self, connection: bytes, client: str) -> bool:
+        """Over tcp a connection acts for the clients that its key is for."""
+        key = self._speaking
+        if key is LOCAL:
+            return True
+        if key.trades_as(client):
+            self._note(connection, key)
+            return True
+        assert self._gate is not None, connection
+        self._gate.refuse(f"it logs on as {client}", key.name)
+        return False
+
+    def _note(self, connection: bytes, key: Key) -> None:
+        self._holders[connection] = key
+        if len(self._holders) > 2 * (self.session.connections + WAKE_FRAMES):
+            self._holders = {one: whose for one, whose in self._holders.items() if self.session.knows(one)}
+
+    def _let_go(self, revoked: frozenset[str]) -> None:
+        for connection in [one for one, key in self._holders.items() if key.public in revoked]:
+            del self._holders[connection]
+            self.session.lost(connection, "its key was revoked")
 
     def _take_entries(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -136,7 +175,8 @@ class OrderGateway:
         self._router = tune(self._context.socket(zmq.ROUTER), hwm=CLIENT_HWM)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        bind(self._router, self._endpoint, "endpoints.order")
+        self._gate = bind(self._router, self._endpoint, "endpoints.order", Door.ORDERS)
+        self.session.may_trade_as = self._may_trade_as
         self._poller.register(self._router, zmq.POLLIN)
         self.session.is_live = True
         self.log.info("listening", endpoint=self._endpoint, position=self.session.position)
@@ -172,7 +212,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `order`."""
     stop = stop or stop_signal()
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
     submitter = Submitter(config.ingress, f"gateway.{name}", context=context, leader=lambda: subscriber.leader_ingress)
     reporter = Reporter(config.ingress, name, "order", context=context, monitor=config.monitoring.get(name, ""))

@@ -115,6 +115,8 @@ class Session:
         self._orders = Orders()
         self._clients: dict[int, Client] = {}
         self._links: dict[bytes, Link] = {}
+        self.may_trade_as: Callable[[bytes, str], bool] = lambda _connection, _client: True
+        """Whether a connection may log a client on."""
         self._logons: dict[str, list[tuple[Link, Logon]]] = {}
         self._taken: list[m.Message] = []
         self._fresh: list[Client] = []
@@ -134,6 +136,10 @@ class Session:
     def connections(self) -> int:
         """How many connections have somebody logged on, or did."""
         return len(self._links)
+
+    def knows(self, connection: bytes) -> bool:
+        """Whether it is one of them."""
+        return connection in self._links
 
     def room(self, client_id: int) -> int:
         """How many more commands of a client that is logged on are taken now."""
@@ -236,7 +242,7 @@ class Session:
         self._say(link, refusal)
 
     def _logon(self, link: Link, logon: Logon) -> None:
-        problem = self._logon_problem(logon)
+        problem = self._logon_problem(link, logon)
         if problem:
             self._say(link, LoggedOff(0, logon.client, LogoffReason.REFUSED, problem))
             self._news.append(News(What.REFUSED, logon.client, problem))
@@ -250,11 +256,13 @@ class Session:
         others = [waiting for waiting in self._logons.get(logon.client, ()) if waiting[0] is not link]
         self._logons[logon.client] = [*others, (link, logon)]
 
-    def _logon_problem(self, logon: Logon) -> str:
+    def _logon_problem(self, link: Link, logon: Logon) -> str:
         if logon.version != VERSION:
             return f"version: this gateway speaks {VERSION}, got {logon.version}"
         if not is_client_name(logon.client):
             return f"client: expected 1 to 64 printable characters, got {logon.client[:80]!r}"
+        if not self.may_trade_as(link.connection, logon.client):
+            return f"client: your key is not for {logon.client}: an operator issues keys, `sequencer keys issue`"
         if not LATEST <= logon.last_seen <= self.position:
             return (
                 f"last_seen: this log ends at {self.position}, got {logon.last_seen}: "

@@ -33,7 +33,17 @@ from gateways.web.keys import FILE_NAME, Keys
 from gateways.web.operator_routes import OperatorRoutes
 from gateways.web.routes import VERSION, Routes, as_json
 from gateways.web.strangers import Doorway
-from sequencer.client import Replay, Reporter, StopSignal, Submitter, Subscriber, hold_memory, open_log, stop_signal
+from sequencer.client import (
+    Context,
+    Replay,
+    Reporter,
+    StopSignal,
+    Submitter,
+    Subscriber,
+    hold_memory,
+    open_log,
+    stop_signal,
+)
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
@@ -292,7 +302,7 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     if not config.endpoint("web").startswith("tcp://"):
         raise ConfigError(f"endpoints.web: expected tcp://HOST:PORT, got {config.endpoint('web')}")
     hold_memory()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context.of(config)
     try:
         asyncio.run(WebServer(config, name, context).run(stop))
     finally:

@@ -17,13 +17,21 @@ from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
+from sequencer.key_watch import KeyWatch
+from sequencer.keys import LOCAL, Door, Key
 from sequencer.logs import Level, Log, NoLog, open_log
 from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
-from sequencer.sockets import bind, tune
+from sequencer.sockets import Context, Gate, bind, connect, tune
 
 __all__ = [
     "GOODBYE_MS",
+    "LOCAL",
+    "Context",
+    "Door",
+    "Gate",
+    "Key",
+    "KeyWatch",
     "Level",
     "Log",
     "NoLog",
@@ -39,6 +47,7 @@ __all__ = [
     "Voice",
     "bind",
     "bound_memory",
+    "connect",
     "hold_memory",
     "host_mib",
     "kept_by_node",

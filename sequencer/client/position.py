@@ -6,14 +6,16 @@ from sequencer.asking import ask
 from sequencer.config import Source
 from sequencer.errors import UnreachableError
 from sequencer.protocol import AskStatus, NodeStatus, PositionOf
+from sequencer.sockets import Context
 
 
-def positions_of(sources: Sequence[Source], prefix: str) -> list[PositionOf]:
+def positions_of(sources: Sequence[Source], prefix: str, *, context: Context) -> list[PositionOf]:
     """The last committed positions of all senders whose names begin so, of the node that is furthest; by name.
 
     Raises UnreachableError where none answers.
     """
-    told = [answer for answer in ask(sources, AskStatus()).values() if isinstance(answer, NodeStatus)]
+    answers = ask(sources, AskStatus(), context=context)
+    told = [answer for answer in answers.values() if isinstance(answer, NodeStatus)]
     if not told:
         raise UnreachableError("no node answers: is the venue running? `sequencer status` tells")
     furthest = max(told, key=lambda answer: int(answer.node["commit_index"]))

@@ -9,7 +9,7 @@ from sequencer.config import Source
 from sequencer.envelope import Entry, split_entries
 from sequencer.errors import UnreachableError
 from sequencer.protocol import ENCODER, FETCHED, Fetch
-from sequencer.sockets import tune
+from sequencer.sockets import connect, tune
 
 FETCH_BYTES = 1 << 20
 ANSWER_MS = 1000
@@ -79,11 +79,11 @@ class Fetcher:
         self._current = source
         if len(self._sources) > 1:
             self.socket.disconnect(endpoint)
-            self.socket.connect(self._sources[source].replayer)
+            connect(self.socket, self._sources[source].replayer)
 
     def _connect(self) -> "zmq.Socket[bytes]":
         socket = tune(self._context.socket(zmq.DEALER))
-        socket.connect(self._sources[self._current].replayer)
+        connect(socket, self._sources[self._current].replayer)
         return socket
 
 

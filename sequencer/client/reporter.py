@@ -10,7 +10,7 @@ import zmq
 
 from sequencer.monitor import open_monitor
 from sequencer.protocol import ENCODER, Report
-from sequencer.sockets import tune
+from sequencer.sockets import connect, tune
 
 INTERVAL_MS = 500
 GOODBYE_MS = 100
@@ -75,5 +75,5 @@ class Reporter:
     def _connect(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":
         socket = tune(context.socket(zmq.DEALER), hwm=8)
         socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.connect(endpoint)
+        connect(socket, endpoint)
         return socket

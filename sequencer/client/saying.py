@@ -11,14 +11,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-import zmq
-
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Config
 from sequencer.envelope import CONTROL, Batch, Entry
 from sequencer.errors import FencedError, UnreachableError
 from sequencer.group import committed_index
+from sequencer.sockets import Context
 
 POLL_MS = 20
 SAY_S = 10.0
@@ -32,7 +31,7 @@ class Voice:
         self._config = config
         self._sender = sender
         self._patience_s = patience_s
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = Context.of(config)
         self._subscriber: Subscriber | None = None
         self._submitter: Submitter | None = None
         self._opening: Batch | None = None

@@ -28,7 +28,7 @@ from sequencer.protocol import (
     StoreQuestion,
     StoreSnapshot,
 )
-from sequencer.sockets import tune
+from sequencer.sockets import connect, tune
 from sequencer.store import PART_BYTES
 
 ANSWER_MS = 2000
@@ -54,7 +54,7 @@ class SnapshotClient:
         self._idle = idle
         self._answer_ms = answer_ms
         self._socket = tune(context.socket(zmq.DEALER))
-        self._socket.connect(source.replayer)
+        connect(self._socket, source.replayer)
 
     def list(self, shard: str = "") -> SnapshotsAre:
         """What is kept, of one shard or of all. Raises UnreachableError."""

@@ -12,7 +12,7 @@ import zmq
 from sequencer.client.submission import Submission
 from sequencer.envelope import Batch
 from sequencer.protocol import ANSWERS, identity_of
-from sequencer.sockets import readable, tune
+from sequencer.sockets import connect, readable, tune
 
 
 class Submitter:
@@ -37,7 +37,7 @@ class Submitter:
         self._connected = self._core.target
         self._socket = tune(context.socket(zmq.DEALER), hwm=10_000)
         self._socket.setsockopt(zmq.ROUTING_ID, identity_of(name or sender, os.urandom(4)))
-        self._socket.connect(self._connected)
+        connect(self._socket, self._connected)
 
     @property
     def is_open(self) -> bool:
@@ -130,7 +130,7 @@ class Submitter:
         if core.target != self._connected:
             self._socket.disconnect(self._connected)
             self._connected = core.target
-            self._socket.connect(self._connected)
+            connect(self._socket, self._connected)
         frames, core.outbox = core.outbox, []
         for frame in frames:
             try:

@@ -18,7 +18,7 @@ from sequencer.client.replay import Fetcher
 from sequencer.config import Source
 from sequencer.envelope import Entry
 from sequencer.protocol import ENTRIES_OF, HEARTBEATS_OF
-from sequencer.sockets import tune
+from sequencer.sockets import connect, tune
 
 BURST = 256
 """Messages taken from the socket in one call, so that a loop also serves its other sockets."""
@@ -60,7 +60,7 @@ class Subscriber:
         self._followed: set[int] = set()
         self._follow()
         for source in self._sources:
-            self._socket.connect(source.publisher)
+            connect(self._socket, source.publisher)
         self._fetcher = Fetcher(self._sources, context)
 
     @property

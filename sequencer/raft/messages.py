@@ -76,6 +76,16 @@ class TimeoutNow(msgspec.Struct, array_like=True, tag=5, frozen=True):
 
 Message = Append | Appended | AskVote | Voted | TimeoutNow
 
+
+def speaker(message: Message) -> str:
+    """The member that says it, by its own word."""
+    match message:
+        case Append(leader=name) | TimeoutNow(leader=name) | AskVote(candidate=name):
+            return name
+        case Appended(node=name) | Voted(voter=name):
+            return name
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

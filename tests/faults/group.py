@@ -3,6 +3,7 @@
 hosts/node-1/venue.toml   the group as node-1 sees it: its own doors, and links to those of the others
 hosts/node-1/node-1/      its journal; on a small disk where one is asked for
 v/venue.toml              the doors themselves: for questions, which always get through
+v/keys.toml, v/keys/      where there are links, all is said over tcp, and each node has a key
 histories/                what senders and observers saw: see `checker`
 
     node-1 --link--> node-2        senders --link--> ingress        readers --link--> publisher, replayer
@@ -18,30 +19,44 @@ from typing import Self
 
 import msgspec
 
+from gateways.venue import free_ports
 from sequencer.asking import ask
-from sequencer.config import FILE_NAME, Config, NodeConfig
+from sequencer.config import FILE_NAME, NODE_DOORS, Config, NodeConfig
+from sequencer.keyring import secret_path
 from sequencer.protocol import AskStatus, NodeStatus
+from sequencer.sockets import context
 from tests.faults.proxy import Links
 from tests.faults.small_disk import SmallDisk
 from tests.models.running import command, make, until
 
 SENDERS, READERS = "senders", "readers"
 """Where links of clients come from, beside the nodes."""
-_DOORS = ("ingress", "publisher", "replayer", "peer")
+
+
+def over_tcp(config: Config) -> Config:
+    """The venue with nodes that listen on loopback ports."""
+    path, ports = config.data_dir / FILE_NAME, free_ports()
+    text = path.read_text()
+    for node in config.written_nodes:
+        for door in NODE_DOORS:
+            text = text.replace(f'"{getattr(node, door)}"', f'"tcp://127.0.0.1:{next(ports)}"')
+    path.write_text(text)
+    return Config.load(config.data_dir)
 
 
 class Group:
     """The processes of the nodes; a context manager that leaves none behind.
 
-    With `linked`, everything that is said goes through `links`. With `small_disk`, the last node has a disk that
-    can be filled.
+    With `linked`, everything that is said goes over tcp, and through `links`. With `small_disk`, the last node has a
+    disk that can be filled.
     """
 
     def __init__(
         self, directory: Path, nodes: int = 3, *, linked: bool = False, small_disk: bool = False, **changes: str
     ) -> None:
         self.directory = directory
-        self.config: Config = make(directory / "v", nodes, **changes)
+        made = make(directory / "v", nodes, **changes)
+        self.config: Config = over_tcp(made) if linked else made
         """The nodes as they are reached without links."""
         self.outside = self.config
         """The nodes as senders and readers see them."""
@@ -90,7 +105,8 @@ class Group:
     @property
     def told(self) -> dict[str, dict[str, int | str | bool]]:
         """What each node that answers says of itself."""
-        answers = ask(self.config.nodes, AskStatus()).items()
+        with context(self.config) as made:
+            answers = ask(self.config.nodes, AskStatus(), context=made).items()
         return {name: answer.node for name, answer in answers if isinstance(answer, NodeStatus)}
 
     def others(self, *names: str) -> list[str]:
@@ -139,9 +155,12 @@ class Group:
         shutil.rmtree(self.config.journal_directory(name))
         text = (self.config.data_dir / FILE_NAME).read_text()
         for written, seen in zip(self.config.written_nodes, self._seen_by(name).nodes, strict=True):
-            for door in _DOORS:
+            for door in NODE_DOORS:
                 text = text.replace(f'"{getattr(written, door)}"', f'"{getattr(seen, door)}"')
         (host / FILE_NAME).write_text(text)
+        (host / "keys").mkdir(mode=0o700)
+        for path in (self.config.keys_path, secret_path(self.config.secrets_directory, name)):
+            shutil.copy2(path, host / path.relative_to(self.config.data_dir))
 
     def _seen_by(self, source: str) -> Config:
         """The group with links in place of the doors of others."""

@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-import zmq
-
-from sequencer.client import Source, Submitter, Subscriber
+from sequencer.client import Context, Source, Submitter, Subscriber
 from sequencer.config import NodeConfig
 from tests.faults.checker import check
 from tests.faults.group import Group
@@ -106,8 +104,8 @@ class Load:
         """The longest pause that ended later than that; what is no pause is at most PAUSE_S."""
         return max((length for ended_s, length in self.pauses if ended_s > since_s), default=PAUSE_S)
 
-    def _run(self, work: Callable[[Any, zmq.Context], None], argument: object) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    def _run(self, work: Callable[[Any, Context], None], argument: object) -> None:
+        context = Context.of(self._group.outside)
         try:
             work(argument, context)
         except BaseException as error:  # noqa: BLE001 - told by the main thread
@@ -117,7 +115,7 @@ class Load:
 
     # --- senders ------------------------------------------------------------------------------
 
-    def _speak(self, place: int, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def _speak(self, place: int, context: Context) -> None:
         config, name = self._group.outside, f"gateway.load-{place}"
         subscriber = Subscriber(config.sources, context=context, follow_leader=bool(place % 2))
         submitter = Submitter(config.ingress, name, context=context, leader=lambda: subscriber.leader_ingress)
@@ -161,7 +159,7 @@ class Load:
 
     # --- observers ----------------------------------------------------------------------------
 
-    def _observe(self, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def _observe(self, name: str, context: Context) -> None:
         """Follow one node alone, or, roaming, whichever is good."""
         config = self._group.outside
         sources = config.sources if name == ROAMING else [_source(config.node(name))]

@@ -109,7 +109,7 @@ def test_a_damaged_snapshot_is_passed_over(venue: Running):
 def test_a_forged_snapshot_is_passed_over(venue: Running):
     """A node keeps a state that no replica was in, whole and with all its checksums: the log does not vouch for it."""
     position = taken(venue)["matching.0"]
-    with context() as made:
+    with context(venue.config) as made:
         source = venue.config.sources[0]
         true = kept_by_node([source], "matching.0", context=made)[source.name].kept[-1]
         client = SnapshotClient(source, context=made)

@@ -21,11 +21,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import zmq
-
 from gateways.venue import create
 from sequencer import admin
-from sequencer.client import Submitter, Subscriber
+from sequencer.client import Context, Submitter, Subscriber
 from sequencer.config import FILE_NAME, Config
 from sequencer.envelope import Batch, Entry
 from sequencer.process import running
@@ -283,7 +281,7 @@ class Stream:
 
     def __init__(self, config: Config, *, next_index: int = 1, arbitrate: bool = False) -> None:
         self._config = config
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context = Context.of(config)
         self.subscriber = Subscriber(config.sources, next_index=next_index, context=self.context, arbitrate=arbitrate)
         self.submitter: Submitter | None = None
         self.entries: list[Entry] = []

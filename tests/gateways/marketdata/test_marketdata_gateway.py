@@ -18,6 +18,8 @@ from gateways.marketdata.gateway import MarketDataGateway, Topics
 from gateways.marketdata.protocol import TRADES_KEPT, Instruments, Refused, topic
 from gateways.marketdata.queries import answer
 from gateways.marketdata.views import DepthLevel, LevelView, OrderView, TradeView
+from gateways.venue import create
+from sequencer.client import Context
 from sequencer.errors import IslandError, UnreachableError
 from tests.models.island import Island
 
@@ -68,7 +70,7 @@ def _serving(island, endpoints):
     stop = threading.Event()
 
     def serve():
-        with zmq.Context() as context:
+        with Context() as context:
             gateway = MarketDataGateway(*endpoints, Tape(island.log), context=context)
             while not stop.is_set():
                 gateway.turn()
@@ -85,7 +87,7 @@ def _serving(island, endpoints):
 
 @contextmanager
 def _client(endpoints, **options):
-    with zmq.Context() as context, MarketDataClient(*endpoints, context=context, **options) as client:
+    with Context() as context, MarketDataClient(*endpoints, context=context, **options) as client:
         yield client
 
 
@@ -210,7 +212,7 @@ def test_an_unknown_symbol_is_refused(tmp_path):
 
 def test_an_endpoint_in_use_is_named(tmp_path):
     """A gateway that cannot listen says which key of the configuration to change."""
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as taken:
+    with Context.of(create(tmp_path / "v", 1)) as context, context.socket(zmq.ROUTER) as taken:
         taken.bind("tcp://127.0.0.1:*")
         endpoint = taken.getsockopt_string(zmq.LAST_ENDPOINT)
         gateway = MarketDataGateway(endpoint, _endpoints(tmp_path)[1], Tape([]), context=context)

@@ -16,6 +16,7 @@ from gateways.flow.send import Flow, write_events
 from gateways.order.client import LoggedOffError, OrderClient, OrderConnection, RefusedError
 from gateways.order.gateway import OrderGateway
 from gateways.order.session import Limits
+from sequencer.client import Context
 from sequencer.envelope import Batch, Entry
 from sequencer.errors import UnreachableError
 from tests.models.island import Island
@@ -73,7 +74,7 @@ class Running:
 
     def __init__(self, directory: Path, limits: Limits) -> None:
         self.endpoint = f"ipc://{directory}/order"
-        self.context = zmq.Context()
+        self.context = Context()
         self.island = Island()
         self._limits = limits
         self.start()

@@ -1,0 +1,40 @@
+"""A key for each process that venue.toml names, and one for who gives commands.
+
+venue.toml [[nodes]], [processes] --issue_missing--> keys.toml, keys/NAME.key
+"""
+
+from typing import Any, Final
+
+from sequencer.config import Config, ProcessConfig
+from sequencer.keyring import ADMIN, issue, read_keys, secret_path
+from sequencer.keys import Key, Keys, Role
+
+Rights = dict[str, Any]
+
+_SERVED: Final[dict[str, tuple[str, ...]]] = {"order": ("order",), "marketdata": ("marketdata", "marketdata_updates")}
+"""Kind of a gateway -> where it listens for holders of keys."""
+_OPERATING: Final = ("web",)
+"""Kinds of gateways that operators' wishes come through."""
+
+
+def issue_missing(config: Config) -> list[Key]:
+    """Make the keys that a venue of its own needs and does not have; return them. Raises ConfigError."""
+    listed = read_keys(config.keys_path) if config.keys_path.exists() else Keys()
+    wanted: dict[str, tuple[Role, Rights]] = {node.name: (Role.NODE, {}) for node in config.nodes}
+    wanted |= {name: _role(process) for name, process in config.processes.items()}
+    wanted[ADMIN] = (Role.ADMIN, {})
+    return [
+        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, **rights)
+        for name, (role, rights) in wanted.items()
+        if listed.named(name) is None
+    ]
+
+
+def _role(process: ProcessConfig) -> tuple[Role, Rights]:
+    match process.command:
+        case ["attach", machine, *_]:
+            return Role.REPLICA, {"of": (machine,)}
+        case ["gateway", kind, *_]:
+            return Role.GATEWAY, {"serves": _SERVED.get(kind, ()), "operates": kind in _OPERATING}
+        case _:
+            return Role.READER, {}

@@ -1,0 +1,175 @@
+"""Keys as files: a process's own pair, and the list of who may what.
+
+    DIR/keys.toml       the list; public
+    DIR/keys/NAME.key   a key pair, 0600: TOML with name, public and secret
+
+Rules
+- A secret is in its own file alone: it is never printed, logged, or given on a command line.
+- A file of secrets that others may read is not used.
+- The list is read anew when it changes. A new list that cannot be read is not taken, and that is told: the one before
+  stays in force.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from sequencer.errors import ConfigError
+from sequencer.keys import FILE_NAME, Z85_CHARACTERS, Key, Keys, Role, standard
+
+DIRECTORY: Final = "keys"
+ADMIN: Final = "admin"
+"""Whose key commands use, unless KEY_VARIABLE says otherwise."""
+KEY_VARIABLE: Final = "SEQUENCER_KEY"
+"""An environment variable with the path of the file of the key that a process has."""
+
+_TEXT = """\
+# Whoever can read this file can act in the place of {name}.
+name = "{name}"
+public = "{public}"
+secret = "{secret}"
+"""
+
+
+class _Pair(msgspec.Struct):
+    name: str
+    public: Annotated[str, msgspec.Meta(min_length=Z85_CHARACTERS, max_length=Z85_CHARACTERS)]
+    secret: Annotated[str, msgspec.Meta(min_length=Z85_CHARACTERS, max_length=Z85_CHARACTERS)]
+
+
+class Keyring:
+    """What one process has: its pair, the list, and whose key is to be expected at which endpoint."""
+
+    def __init__(
+        self, pair: tuple[bytes, bytes], keys: Keys, servers: Mapping[str, str], path: Path | None = None
+    ) -> None:
+        self.public, self.secret = pair
+        self.keys = keys
+        self._servers = servers
+        """Endpoint -> name of a key, or `endpoints.NAME`."""
+        self._path = path
+        self._read_ns = _changed_ns(path)
+
+    @classmethod
+    def load(cls, list_path: Path, secrets: Path, name: str, servers: Mapping[str, str]) -> "Keyring":
+        """The keyring of a process, or of who gives commands (""). Raises ConfigError."""
+        wanted = os.environ.get(KEY_VARIABLE, "")
+        pair = read_pair(Path(wanted) if wanted else secret_path(secrets, name or ADMIN))
+        return cls(pair, read_keys(list_path), servers, list_path)
+
+    def server(self, endpoint: str) -> bytes:
+        """The public key of who listens at an endpoint. Raises ConfigError."""
+        name = self._servers.get(endpoint, "")
+        door = name.removeprefix("endpoints.")
+        key = self.keys.serving(door) if door != name else self.keys.named(name)
+        if key is None:
+            whose = f"a key that serves `{door}`" if door != name else f"a key of {name or 'a server that is known'}"
+            raise ConfigError(f"{FILE_NAME}: expected {whose} for {endpoint}: `sequencer keys issue` makes one")
+        return key.public.encode()
+
+    def refresh(self) -> frozenset[str]:
+        """Read the list anew where it has changed; the public keys that count no more. Raises ConfigError, once."""
+        changed_ns = _changed_ns(self._path)
+        if self._path is None or changed_ns == self._read_ns:
+            return frozenset()
+        self._read_ns = changed_ns
+        before, self.keys = self.keys, read_keys(self._path)
+        return self.keys.revoked_since(before)
+
+
+def read_keys(path: Path) -> Keys:
+    """The list. Raises ConfigError."""
+    try:
+        return Keys.parse(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: it says who may come in; `sequencer keys init` makes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def write_keys(path: Path, keys: Keys) -> None:
+    """Put a list in the place of the one that is. Raises ConfigError."""
+    temporary = path.with_suffix(".new")
+    try:
+        temporary.write_text(keys.text(), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+
+
+def secret_path(secrets: Path, name: str) -> Path:
+    """Where the key of this name is."""
+    return secrets / f"{name}.key"
+
+
+def read_pair(path: Path) -> tuple[bytes, bytes]:
+    """A public and a secret key, in Z85. Raises ConfigError."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise ConfigError(f"{path} can be read by others: expected mode 0600; chmod 600 {path}")
+        pair = msgspec.convert(tomllib.loads(path.read_text(encoding="ascii")), _Pair)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} is missing: a key is needed for every tcp:// endpoint; `sequencer keys issue` makes one, "
+            f"{KEY_VARIABLE} names another file"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{path} holds no key: expected name, public and secret, as in `sequencer keys issue`"
+        ) from None
+    return pair.public.encode(), pair.secret.encode()
+
+
+def write_pair(path: Path, name: str) -> str:
+    """Make a key, and return its public half. Raises ConfigError; a file that is there stays."""
+    import zmq  # noqa: PLC0415 - who only reads keys need not have it
+
+    public, secret = zmq.curve_keypair()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(_TEXT.format(name=name, public=public.decode(), secret=secret.decode()))
+    except FileExistsError:
+        raise ConfigError(f"{path} is there: expected no key of that name; move it away to have another") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    return public.decode()
+
+
+def issue(
+    list_path: Path,
+    path: Path,
+    name: str,
+    role: Role,
+    *,
+    of: Iterable[str] = (),
+    serves: Iterable[str] = (),
+    operates: bool = False,
+) -> Key:
+    """Make a key, in a file of its own, and list it; for the rights see `standard`. Raises ConfigError."""
+    keys = read_keys(list_path) if list_path.exists() else Keys()
+    keys.with_key(Key(name, role, ""))  # a name that is taken is told before anything is written
+    key = standard(name, role, write_pair(path, name), of=of, serves=serves, operates=operates)
+    write_keys(list_path, keys.with_key(key))
+    return key
+
+
+def revoke(list_path: Path, name: str) -> None:
+    """Let the key of this name count no more; its file stays. Raises ConfigError."""
+    write_keys(list_path, read_keys(list_path).without(name))
+
+
+def _changed_ns(path: Path | None) -> int:
+    try:
+        return path.stat().st_mtime_ns if path is not None else 0
+    except OSError:
+        return 0

@@ -1,0 +1,236 @@
+"""Who may do what on the venue's sockets: roles, doors, and the list of keys. Pure; `keyring` keeps it in files.
+
+    keys.toml --Keys.parse--> Keys --of(public key)--> Key --enters, sends, reports, trades_as, commands--> yes or no
+
+Rules
+- A key says who one is; what that one may do stands in the list alone, and can change while all runs.
+- What is not allowed is refused: an unknown key, a revoked one, a door that is not of its role, a name not its own.
+- A role opens doors and has operations (DOORS, and the methods of Key); patterns (as of a shell: `matching.*`) narrow
+  them down to names.
+
+A key is a CURVE key pair (CurveZMQ, rfc.zeromq.org/spec/26): 32 bytes each, written as 40 characters of Z85.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from sequencer.errors import ConfigError
+
+FILE_NAME: Final = "keys.toml"
+Z85_CHARACTERS: Final = 40
+_Z85: Final = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
+
+
+class Role(StrEnum):
+    """What a key is for."""
+
+    NODE = "node"
+    REPLICA = "replica"
+    GATEWAY = "gateway"
+    CLIENT = "client"
+    READER = "reader"
+    ADMIN = "admin"
+
+
+class Door(StrEnum):
+    """A socket that listens: what a node, its replayer and the gateways serve. It is the ZAP domain of its socket."""
+
+    PEER = "peer"
+    STREAM = "stream"
+    INGRESS = "ingress"
+    REPLAYER = "replayer"
+    ORDERS = "orders"
+    MARKET_DATA = "market-data"
+
+
+DOORS: Final[dict[Role, frozenset[Door]]] = {
+    Role.NODE: frozenset({Door.PEER, Door.STREAM, Door.INGRESS, Door.REPLAYER}),
+    Role.REPLICA: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER}),
+    Role.GATEWAY: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.MARKET_DATA}),
+    Role.CLIENT: frozenset({Door.ORDERS, Door.MARKET_DATA}),
+    Role.READER: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.MARKET_DATA}),
+    Role.ADMIN: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.ORDERS, Door.MARKET_DATA}),
+}
+"""At a node's ingress, a reader asks and says how it is; it submits nothing."""
+
+_SUBMITS: Final = frozenset({Role.REPLICA, Role.GATEWAY})
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One of `[[keys]]`: who has it, and what that one may do."""
+
+    name: str
+    role: Role
+    public: str
+    senders: tuple[str, ...] = ()
+    """Patterns of the senders that it may submit as: `matching.*`, `gateway.order-1`."""
+    processes: tuple[str, ...] = ()
+    """Patterns of the names that its processes may have."""
+    clients: tuple[str, ...] = ()
+    """Patterns of the clients that it may trade as."""
+    serves: tuple[str, ...] = ()
+    """Names of [endpoints] where this key is the server's."""
+    operates: bool = False
+    """What operators may: change the group, hand over the lead, discard snapshots, submit as anybody."""
+    revoked: str = ""
+    """When, if it was."""
+
+    def enters(self, door: Door) -> bool:
+        """Whether its connections are let in."""
+        return door in DOORS[self.role]
+
+    def sends(self, sender: str) -> bool:
+        """Whether it may submit batches of this sender, and bring snapshots of a shard of this name."""
+        return self.operates or (self.role in _SUBMITS and _fits(sender, self.senders))
+
+    def is_process(self, name: str) -> bool:
+        """Whether a process of it may have this name."""
+        return _fits(name, self.processes)
+
+    def trades_as(self, client: str) -> bool:
+        """Whether it may log this client on at an order gateway."""
+        return self.enters(Door.ORDERS) and _fits(client, self.clients)
+
+    @property
+    def rights(self) -> str:
+        """All of it in words, for people."""
+        named = {
+            "submits as": self.senders, "is": self.processes, "trades as": self.clients, "serves": self.serves
+        }  # fmt: skip
+        words = [f"{what} {', '.join(patterns)}" for what, patterns in named.items() if patterns]
+        return "; ".join([*words, *(["operates"] if self.operates else [])])
+
+
+LOCAL: Final = Key("", Role.ADMIN, "", processes=("*",), clients=("*",), operates=True)
+"""Who comes through an ipc socket: these are private to the user whose venue it is."""
+
+
+def standard(
+    name: str,
+    role: Role,
+    public: str,
+    *,
+    of: Iterable[str] = (),
+    serves: Iterable[str] = (),
+    operates: bool = False,
+) -> Key:
+    """A key with the rights that its role usually has. `of`: the machines of a replica, the clients of a client."""
+    named = tuple(of)
+    match role:
+        case Role.NODE:
+            return Key(name, role, public, processes=(name, f"{name}-replayer"))
+        case Role.REPLICA:
+            senders = tuple(f"{machine}.*" for machine in named or (name,))
+            return Key(name, role, public, senders=senders, processes=(name, f"{name}-*"))
+        case Role.GATEWAY:
+            return Key(
+                name,
+                role,
+                public,
+                senders=(f"gateway.{name}",),
+                processes=(name,),
+                serves=tuple(serves),
+                operates=operates,
+            )
+        case Role.CLIENT:
+            return Key(name, role, public, clients=named or (name,))
+        case Role.READER:
+            return Key(name, role, public, processes=(name, f"{name}-*"))
+        case Role.ADMIN:
+            return Key(name, role, public, processes=("*",), clients=("*",), operates=True)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keys: list[Key] = []
+
+
+class Keys:
+    """The list of keys. A name has one key that counts, and any number of revoked ones."""
+
+    def __init__(self, listed: Iterable[Key] = ()) -> None:
+        self.listed = tuple(listed)
+        self._valid = {key.public: key for key in self.listed if not key.revoked}
+        self._named = {key.name: key for key in self._valid.values()}
+
+    @classmethod
+    def parse(cls, text: str, name: str = FILE_NAME) -> "Keys":
+        """Check the text of a list. Raises ConfigError."""
+        try:
+            listed = msgspec.convert(tomllib.loads(text), _File).keys
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{name} is not valid TOML: {error}") from None
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        problem = _problem(listed)
+        if problem:
+            raise ConfigError(f"{name}: {problem}")
+        return cls(listed)
+
+    def text(self) -> str:
+        """As `parse` reads it."""
+        return "".join(f"[[keys]]\n{_lines(key)}\n" for key in self.listed)
+
+    def of(self, public: str) -> Key | None:
+        """Whose public key this is, in Z85; None where it is nobody's any more."""
+        return self._valid.get(public)
+
+    def whose(self, public: str) -> str:
+        """The name of who has a key, or had it; the key itself, where it was nobody's."""
+        return next((key.name for key in self.listed if key.public == public), public)
+
+    def named(self, name: str) -> Key | None:
+        """The key of this name that counts."""
+        return self._named.get(name)
+
+    def serving(self, endpoint: str) -> Key | None:
+        """The key of who listens at one of [endpoints]."""
+        return next((key for key in self._valid.values() if endpoint in key.serves), None)
+
+    def with_key(self, key: Key) -> "Keys":
+        """The list with one more. Raises ConfigError where its name has a key."""
+        if key.name in self._named:
+            raise ConfigError(f"{key.name} has a key: revoke it first, `sequencer keys revoke {key.name}`")
+        return Keys((*self.listed, key))
+
+    def without(self, name: str, when: datetime | None = None) -> "Keys":
+        """The list with the key of this name revoked. Raises ConfigError where it has none."""
+        if name not in self._named:
+            raise ConfigError(f"{name} has no key to revoke: `sequencer keys list` shows who has")
+        stamp = (when or datetime.now(UTC)).isoformat(timespec="seconds")
+        return Keys(
+            msgspec.structs.replace(key, revoked=stamp) if key is self._named[name] else key for key in self.listed
+        )
+
+    def revoked_since(self, before: "Keys") -> frozenset[str]:
+        """Public keys that counted then, and do not count now."""
+        return frozenset(before._valid.keys() - self._valid.keys())
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _problem(listed: list[Key]) -> str:
+    seen: dict[str, str] = {}
+    for key in listed:
+        if not key.name.isprintable() or not key.name or "/" in key.name:
+            return f"name: expected a name that can be a file's, got {key.name!r}"
+        if len(key.public) != Z85_CHARACTERS or not set(key.public) <= _Z85:
+            return f"{key.name}.public: expected {Z85_CHARACTERS} characters of Z85, got {key.public!r}"
+        if key.public in seen:
+            return f"{key.name}.public: expected keys of their own, {seen[key.public]} has the same"
+        seen[key.public] = key.name
+    valid = [key.name for key in listed if not key.revoked]
+    twice = next((name for name in valid if valid.count(name) > 1), "")
+    return f"{twice}: expected one key that counts, got several: set `revoked` of the others" if twice else ""
+
+
+def _lines(key: Key) -> str:
+    fields = msgspec.to_builtins(key)
+    return "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in fields.items())
