@@ -76,12 +76,12 @@ class Certificate:
 
 
 def _stamp(path: str) -> _Stamp:
-    """Another one for another file."""
+    """Another one for another file, and for one whose rights have changed."""
     try:
         found = os.stat(path)
     except OSError:
         return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
+    return (found.st_ctime_ns, found.st_ino, found.st_size)
 
 
 def _check_secret(path: str) -> None:
