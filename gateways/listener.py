@@ -10,6 +10,7 @@ Rules
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from gateways.tls import Certificate, Handshakes
@@ -62,16 +63,20 @@ class Listener:
         """What an operator should know of it, if anything."""
         if self._certificate is None or not self._certificate.is_expired:
             return ""
-        return f"the certificate of {self._door} expired at {self._certificate.expires:%Y-%m-%dT%H:%M:%SZ}: renew it"
+        return f"the certificate of {self._door} expired at {_text(self._certificate.expires)}: renew it"
 
     def _look(self, certificate: Certificate) -> None:
         try:
             if certificate.renew():
-                self._log.info("certificate renewed", serial=certificate.serial, expires=certificate.expires)
+                self._log.info("certificate renewed", serial=certificate.serial, expires=_text(certificate.expires))
         except ConfigError as error:
             self._log.error("certificate not renewed: the one of before stays", why=str(error))
         if self._log.is_news("certificate", self.warning, "") and self.warning:
             self._log.warning("certificate expired", why=self.warning)
 
     def _failed(self, address: str, why: str) -> None:
-        self._log.seldom("warning", "handshake failed", address=address, why=why)
+        self._log.seldom("warning", "handshake failed", at_once=10, address=address, why=why)
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -32,6 +32,7 @@ _REASONS: Final = {
     "WRONG_VERSION_NUMBER": _NOT_TLS,
     "TLSV1_ALERT_UNKNOWN_CA": "it does not trust this certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it does not trust this certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not trust this certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "this certificate has expired",
 }
 """What OpenSSL's reasons mean here; its own words stand for the rest."""
