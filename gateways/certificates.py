@@ -54,7 +54,7 @@ def described(path: str) -> tuple[str, datetime]:
         found = x509.load_pem_x509_certificate(Path(path).read_bytes())
     except OSError as error:
         raise ConfigError(f"tls.certificate: {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ConfigError(f"tls.certificate: expected a certificate in PEM, got {path}: {error}") from None
     return f"{found.serial_number:x}", found.not_valid_after_utc
 

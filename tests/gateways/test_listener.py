@@ -171,6 +171,40 @@ def test_a_client_without_trust_is_told(stage: Stage):
     assert line["address"].startswith("127.0.0.1:")
 
 
+class Eloquent(Echo):
+    """It says more than a connection holds, and hears when that is too much."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        transport.set_write_buffer_limits(high=1 << 16)
+        for _ in range(256):
+            transport.write(b"x" * (1 << 16))
+        self.waiting_bytes = transport.get_write_buffer_size()
+
+    def pause_writing(self) -> None:
+        self.heard.append("pause")
+
+    def resume_writing(self) -> None:
+        self.heard.append("resume")
+
+
+def test_what_a_client_does_not_read_is_felt(stage: Stage):
+    """As in plain text: the protocol hears of it, how much waits is known, and all of it comes once it is read."""
+    served = Eloquent()
+
+    async def play() -> None:
+        async with stage.serving(lambda: served):
+            reader, _writer = await stage.trusted()
+            await eventually(lambda: served.heard == ["pause"])
+            assert served.waiting_bytes > 8 << 20
+            assert len(await reader.readexactly(16 << 20)) == 16 << 20
+            await eventually(lambda: served.heard == ["pause", "resume"])
+
+    run(play())
+
+
 def test_half_open_handshakes_are_few_and_do_not_stay(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     """A flood of them, silent or half-said, keeps nobody out; each ends in time, however many there are."""
     monkeypatch.setattr(tls, "HANDSHAKE_S", 2)
