@@ -1,15 +1,18 @@
 """A client of the web gateway in a page: sign a request, get a token, trade over WebSocket.
 
-    python -m examples.web_client HOST:PORT KEY SECRET [SYMBOL]
+    python -m examples.web_client http://HOST:PORT KEY SECRET [SYMBOL]
+    python -m examples.web_client https://HOST:PORT KEY SECRET [SYMBOL] --ca data/tls/certificate.pem
 
 It reads its credit over REST, follows its own executions, and bids one lot far below the best price; then it cancels.
 """
 
+import argparse
 import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import ssl
 import sys
 import time
 from typing import Any
@@ -18,11 +21,11 @@ import aiohttp
 
 
 class WebClient:
-    """One key at one gateway."""
+    """One key at one gateway, by its URL without a path."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, key: str, secret: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str, secret: str) -> None:
         self._session = session
-        self._address = address
+        self._url = url.rstrip("/")
         self._key = key
         self._secret = base64.b64decode(secret)
         self._nonce_us = 0
@@ -37,8 +40,8 @@ class WebClient:
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Any:
         """Over REST. Raises RuntimeError with what the venue says against it."""
-        url = f"http://{self._address}{path}"
-        async with self._session.request(method, url, data=body, headers=self.signed(method, path, body)) as answer:
+        url, headers = f"{self._url}{path}", self.signed(method, path, body)
+        async with self._session.request(method, url, data=body, headers=headers) as answer:
             found = json.loads(await answer.text(), parse_float=str)  # a price is text: a float is not exact
         if "error" in found:
             raise RuntimeError(f"{method} {path}: {found['error']}")
@@ -47,13 +50,14 @@ class WebClient:
     async def stream(self) -> tuple[aiohttp.ClientWebSocketResponse, str]:
         """A WebSocket, and the token that goes with each request on it."""
         token = (await self.ask("POST", "/v1/token"))["token"]
-        return await self._session.ws_connect(f"ws://{self._address}/v2"), token
+        return await self._session.ws_connect(f"{self._url.replace('http', 'ws', 1)}/v2"), token
 
 
-async def main(address: str, key: str, secret: str, symbol: str = "BTC-USD") -> None:
-    """Trade a little."""
-    async with aiohttp.ClientSession() as session:
-        client = WebClient(session, address, key, secret)
+async def main(url: str, key: str, secret: str, symbol: str, ca: str | None) -> None:
+    """Trade a little. Over https it trusts what the file `ca` vouches for; without one, what this machine trusts."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        client = WebClient(session, url, key, secret)
         print(await client.ask("GET", "/v1/credit"))
         known = {one["symbol"]: one for one in (await client.ask("GET", "/v1/instruments"))["instruments"]}
         if symbol not in known:
@@ -80,4 +84,9 @@ async def main(address: str, key: str, secret: str, symbol: str = "BTC-USD") -> 
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    parser = argparse.ArgumentParser(description="Trade a little at a web gateway.")
+    for name in ("url", "key", "secret"):
+        parser.add_argument(name)
+    parser.add_argument("symbol", nargs="?", default="BTC-USD")
+    parser.add_argument("--ca", help="PEM file of what vouches for the gateway's certificate.")
+    asyncio.run(main(**vars(parser.parse_args())))

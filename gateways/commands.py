@@ -18,9 +18,10 @@ from gateways.flow import send as sending
 from gateways.marketdata.client import MarketDataClient
 from gateways.marketdata.fold import depth_in_log
 from gateways.up import detach, up
+from gateways.venue import CERTIFICATE, PRIVATE_KEY
 from gateways.web.keys import Keys, rights_of
 from sequencer.client import stop_signal
-from sequencer.config import Config
+from sequencer.config import Config, KeyPair
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of, has_nodes_here
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
@@ -36,6 +37,7 @@ GATEWAYS = {
 }
 """Where each kind has its `run`: none is loaded but the one that runs."""
 DEPTH = 10
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 flow_app = typer.Typer(
     no_args_is_help=True, help="Order flows. Example: sequencer flow generate | sequencer flow send -"
@@ -58,6 +60,9 @@ def register(app: typer.Typer) -> None:
     app.command("export", epilog="Example: sequencer export --from 1000 --to 2000 --format csv > events.csv")(
         export_command
     )
+    app.command(
+        "certificate", epilog="Example: sequencer certificate --host venue.example --host 10.0.0.7 --data ./data"
+    )(certificate_command)
     app.add_typer(flow_app, name="flow")
     app.add_typer(trade_app, name="trade")
     app.add_typer(key_app, name="api-key")
@@ -141,6 +146,27 @@ def export_command(
             with out.open("w", encoding="utf-8", newline="") as file:
                 count = export.write(found, how, file)
     console.print(f"{count:,} events written to {out}", highlight=False, soft_wrap=True)
+
+
+def certificate_command(
+    hosts: Annotated[
+        list[str] | None, typer.Option("--host", help="A name or an address of this machine. [localhost 127.0.0.1 ::1]")
+    ] = None,
+    days: Annotated[int, typer.Option(help="For how long it is good.")] = 365,
+    force: Annotated[bool, typer.Option("--force", help="Replace the one that is there.")] = False,
+    data: DataDir = DEFAULT_DATA,
+) -> None:
+    """Make a certificate for development, which clients trust by its own file, and its private key."""
+    from gateways import certificates  # noqa: PLC0415 - 100 ms, which no other command needs
+
+    files = KeyPair(str(data / CERTIFICATE), str(data / PRIVATE_KEY))
+    expires = certificates.make(files, hosts or LOOPBACK, days, force=force)
+    console.print(
+        f"{files.certificate} is good until {expires:%Y-%m-%d}; web and FIX use it with this in venue.toml:\n\n"
+        f'[tls]\ncertificate = "{CERTIFICATE}"\nprivate_key = "{PRIVATE_KEY}"',
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 # --- trades -------------------------------------------------------------------------------------

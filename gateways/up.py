@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from gateways.venue import create
+from gateways.venue import create, web_url
 from sequencer import admin
 from sequencer.cli import status_view
 from sequencer.client import StopSignal
@@ -142,8 +142,7 @@ class _Shown:
 
 def _doors(config: Config) -> str:
     """Where one comes in."""
-    order, web = (config.endpoints.get(name, "nowhere") for name in ("order", "web"))
-    return f"orders at {order}; console at {web.replace('tcp://', 'http://')}/"
+    return f"orders at {config.endpoints.get('order', 'nowhere')}; console at {web_url(config)}/"
 
 
 @contextmanager

@@ -26,6 +26,10 @@ NODES = 3
 PORTS = range(20100, 32000)
 """Below the range from which operating systems take ports for outgoing connections."""
 
+CERTIFICATE = "tls/certificate.pem"
+PRIVATE_KEY = "tls/private_key.pem"
+"""Where `sequencer certificate` puts them, in the data directory."""
+
 _HEAD = """\
 # One venue. Every process of it reads this file; see ARCHITECTURE.md for what the parts are.
 
@@ -57,6 +61,12 @@ fix = "tcp://127.0.0.1:{fix}"
 web = "tcp://127.0.0.1:{web}"
 marketdata = "tcp://127.0.0.1:{marketdata}"
 marketdata_updates = "tcp://127.0.0.1:{updates}"
+
+# With a certificate web and FIX speak TLS only; hosts beyond this machine need one. `sequencer certificate` makes one
+# for development.
+# [tls]
+# certificate = "{certificate}"
+# private_key = "{private_key}"
 """
 
 _NODE = """
@@ -132,7 +142,7 @@ def _text(data_dir: Path, nodes: int) -> str:
     ports = free_ports()
     cluster = os.urandom(16)
     doors = {name: next(ports) for name in ("order", "fix", "web", "marketdata", "updates")}
-    text = _HEAD.format(cluster=cluster.hex(), **doors)
+    text = _HEAD.format(cluster=cluster.hex(), certificate=CERTIFICATE, private_key=PRIVATE_KEY, **doors)
     for number in range(1, nodes + 1):
         name = f"node-{number}"
         text += _NODE.format(name=name, disk=deployment.found(data_dir, name, cluster).hex())
@@ -158,6 +168,12 @@ def free_ports() -> Iterator[int]:
                 continue
         yield port
     raise ConfigError(f"no free port from {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1")
+
+
+def web_url(config: Config) -> str:
+    """Where the web gateway is, as a browser takes it: https://HOST:PORT; nowhere, if the venue has none."""
+    scheme = "https" if "web" in config.tls else "http"
+    return config.endpoints.get("web", "nowhere").replace("tcp://", f"{scheme}://")
 
 
 def wait(until: Callable[[], bool], patience_s: float) -> bool:

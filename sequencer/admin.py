@@ -102,6 +102,11 @@ def problems(found: Status, config: Config) -> list[str]:
     return reasons
 
 
+def warnings(found: Status) -> list[str]:
+    """What an operator should see to, although the venue is well."""
+    return [f"{row['name']}: {row['warning']}" for row in found.gateways if row.get("warning")]
+
+
 def _undecided(node: Row) -> list[str]:
     """Which outputs wait for more replicas to make the same: not those of a moment ago."""
     return [

@@ -145,16 +145,18 @@ def health(
     output: OutputFormat = Format.TABLE,
     wait: Annotated[float, typer.Option(help="Wait up to so many seconds for the venue to be well.")] = 0.0,
 ) -> None:
-    """Exit with 0 only if all is well; else say why not."""
+    """Exit with 0 only if all is well; else say why not. Warnings change nothing of that."""
     deadline_s = time.monotonic() + wait
     while time.monotonic() < deadline_s and not config_path(data).exists():
         time.sleep(0.1)
-    reasons = admin.await_healthy(Config.load(data), deadline_s - time.monotonic())
+    config = Config.load(data)
+    reasons = admin.await_healthy(config, deadline_s - time.monotonic())
+    warnings = admin.warnings(admin.status(config))
     if output is Format.JSON:
-        print_json({"healthy": not reasons, "problems": reasons})
+        print_json({"healthy": not reasons, "problems": reasons, "warnings": warnings})
     else:
-        for reason in reasons:
-            console.print(reason, highlight=False)
+        for line in (*reasons, *(f"warning: {warning}" for warning in warnings)):
+            console.print(line, highlight=False)
         if not reasons:
             console.print("well")
     raise typer.Exit(1 if reasons else 0)

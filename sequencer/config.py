@@ -8,19 +8,23 @@
     [channels]   which senders may write on which channels
     [output_quorum]  how many replicas must have made an output of which senders, before it is sequenced
     [endpoints]  where gateways listen
+    [tls]        `certificate` and `private_key`, PEM files, of the doors web and fix; [tls.web], [tls.fix]: of one
     [processes]  what `sequencer up` starts beside the nodes
     [logs]       what processes tell of themselves, and how large its files get
     [monitoring] where each process, by name, serves /metrics, /healthz and /readyz: HOST:PORT
 
-Endpoints are ZeroMQ endpoint strings. A relative `ipc://` path is taken from the data directory. Over `tcp://` only
-who has a key is heard: see `keys`.
-What hosts share, venue.toml and keys.toml, may be in a directory of its own: CONFIG_VARIABLE.
+Endpoints are ZeroMQ endpoint strings. Relative paths, of `ipc://` and of files, are taken from the data directory.
+
+Over `tcp://` only who has a key is heard: see `keys`. The doors `web` and `fix`, where strangers' protocols are spoken,
+speak TLS where they have a certificate; one without is plain, and refused unless its host is a loopback address. What
+hosts share, venue.toml and keys.toml, may be in a directory of its own: CONFIG_VARIABLE.
 """
 
 import os
 import tomllib
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -38,6 +42,8 @@ CONFIG_VARIABLE = "SEQUENCER_CONFIG"
 OUTPUT_QUORUM_MAX = 7
 PORT_MAX = 65535
 LOG_BYTES_MIN = 4 << 10
+TLS_DOORS = ("web", "fix")
+"""The endpoints at which strangers' protocols are spoken: plain, or in TLS."""
 _SOCKET_PATH_BYTES_MAX = 100
 NODE_DOORS = ("ingress", "publisher", "replayer", "peer")
 _TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
@@ -120,6 +126,29 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file_bytes: int = 16 << 20
 
 
+class KeyPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A certificate (with what leads to its root, if anything) and its private key: paths of PEM files."""
+
+    certificate: str
+    private_key: str
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[tls]`: a pair for all doors, or one for each, or both: a door's own comes first."""
+
+    certificate: str | None = None
+    private_key: str | None = None
+    web: KeyPair | None = None
+    fix: KeyPair | None = None
+
+    def pair(self, door: str) -> KeyPair | None:
+        """What a door shows; None: it is plain."""
+        own: KeyPair | None = getattr(self, door)
+        if own is not None or self.certificate is None or self.private_key is None:
+            return own
+        return KeyPair(self.certificate, self.private_key)
+
+
 class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of `[processes]`: the words behind `sequencer`, without `--data`."""
 
@@ -138,6 +167,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_quorum: dict[str, int] = {}
     logs: LogsConfig = LogsConfig()
     monitoring: dict[str, str] = {}
+    tls: TlsConfig = TlsConfig()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -155,6 +185,8 @@ class Config(msgspec.Struct, frozen=True):
     output_quorum: dict[str, int]
     logs: LogsConfig
     monitoring: dict[str, str]
+    tls: dict[str, KeyPair]
+    """By door, with absolute paths. A door that is not there is plain."""
     founders: Members
     """The group as its log begins."""
     written_nodes: tuple[NodeConfig, ...]
@@ -200,6 +232,7 @@ class Config(msgspec.Struct, frozen=True):
             output_quorum=file.output_quorum,
             logs=file.logs,
             monitoring=file.monitoring,
+            tls={door: _pair_in(base, pair) for door in TLS_DOORS if (pair := file.tls.pair(door))},
             founders=Members.founding(_founder(node) for node in file.nodes if node.disk),
             written_nodes=tuple(file.nodes),
         )
@@ -304,6 +337,19 @@ def endpoint_in(base: Path, endpoint: str) -> str:
     return f"ipc://{path}"
 
 
+def is_loopback(endpoint: str) -> bool:
+    """Whether only this machine reaches a TCP endpoint: its host is in 127.0.0.0/8, ::1 or localhost."""
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _pair_in(base: Path, pair: KeyPair) -> KeyPair:
+    return KeyPair(str(base / pair.certificate), str(base / pair.private_key))
+
+
 def _short_directory(base: Path) -> Path:
     import hashlib  # noqa: PLC0415 - the rare case
 
@@ -353,7 +399,7 @@ def _problem(file: _File) -> str:
     for node in founders:
         if not _is_identity(node.disk):
             return f"nodes.{node.name}.disk: expected 32 hexadecimal digits, got {node.disk!r}"
-    return _endpoint_problem(file) or _number_problem(file)
+    return _endpoint_problem(file) or _tls_problem(file) or _number_problem(file)
 
 
 def _is_identity(text: str) -> bool:
@@ -376,6 +422,22 @@ def _endpoint_problem(file: _File) -> str:
         if value in seen:
             return f"{key}: {value} is also {seen[value]}; every endpoint must be its own"
         seen[value] = key
+    return ""
+
+
+def _tls_problem(file: _File) -> str:
+    tls = file.tls
+    if (tls.certificate is None) != (tls.private_key is None):
+        return "tls: expected both `certificate` and `private_key`, got one of them"
+    for door in TLS_DOORS:
+        pair, endpoint = tls.pair(door), file.endpoints.get(door, "")
+        if pair is not None and not (pair.certificate and pair.private_key):
+            return f"tls: expected file names for {door}, got {pair.certificate!r} and {pair.private_key!r}"
+        if pair is None and endpoint.startswith("tcp://") and not is_loopback(endpoint):
+            return (
+                f"endpoints.{door}: expected a loopback host such as 127.0.0.1, or a certificate, got {endpoint} "
+                "without one: name its files under [tls]; `sequencer certificate` makes one for development"
+            )
     return ""
 
 

@@ -17,8 +17,8 @@ from sequencer.keys import Door
 from sequencer.protocol import ENTRIES_OF, HEARTBEATS_OF
 from sequencer.sockets import Context, bind, tune
 
-SUBSCRIPTION_BYTES_MAX = 256
-"""A longer one is not of ours, and libzmq would keep dozens of bytes for each of its bytes."""
+SUBSCRIPTION_BYTES_MAX = 1024
+"""A longer one is not of ours, and libzmq would keep dozens of bytes for each of its bytes. A CURVE handshake fits."""
 
 
 class Publisher:

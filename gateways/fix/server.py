@@ -22,6 +22,7 @@ import zmq
 from engines.messages import COMMANDS
 from gateways.fix.doors import FixGateway
 from gateways.fix.settings import Settings
+from gateways.listener import Listener
 from gateways.marketdata.feeds import Feeds
 from gateways.news import News, What
 from gateways.order.history import OldEntries
@@ -39,13 +40,12 @@ from sequencer.client import (
 )
 from sequencer.config import Config
 from sequencer.envelope import Entry
-from sequencer.errors import ConfigError, IslandError
+from sequencer.errors import IslandError
 
 CLOGGED_BYTES: Final = 256 << 10
 UNSENT_BYTES_MAX: Final = 64 << 20
 CLOSE_S: Final = 2.0
 """For what a connection that is closed was still to be told."""
-BACKLOG: Final = 512
 
 
 class _Peer(asyncio.Protocol):
@@ -81,6 +81,7 @@ class FixServer:
         self.gateway = FixGateway(settings, config.data_dir / name, time.time_ns)
         self._log = open_log(config, name)
         self._config = config
+        self._listener = Listener(config, "fix", self._log)
         self._context = context
         self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
         self._submitter = Submitter(
@@ -96,7 +97,6 @@ class FixServer:
         self._paused: set[int] = set()
         self._connections = 0
         self._failure: IslandError | None = None
-        self._listener: asyncio.Server | None = None
         sockets = (*self._subscriber.sockets(), *self._submitter.sockets(), *self._feeds.sockets())
         self._turns = Turns(sockets, self._turn)
 
@@ -111,24 +111,19 @@ class FixServer:
             await self._end()
 
     async def _listen(self) -> None:
-        """Once everything of the log is seen. What keeps it from that ends the process."""
+        """Once everything of the log is seen, and from then on. What keeps it from that ends the process."""
         while not self.gateway.orders.is_live:
             await asyncio.sleep(TURN_S)
-        endpoint = self._config.endpoint("fix")
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                lambda: _Peer(self), host.strip("[]"), int(port), backlog=BACKLOG
-            )
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
-            self._failure = IslandError(f"cannot listen on {endpoint} (endpoints.fix): {why}")
-        else:
-            self._log.info("listening", endpoint=endpoint, position=self.gateway.orders.position)
+            await self._listener.open(lambda: _Peer(self))
+        except IslandError as error:
+            self._failure = error
+            return
+        self._log.info("listening", endpoint=self._listener.endpoint, position=self.gateway.orders.position)
+        await self._listener.watch()
 
     async def _end(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        self._listener.close()
         self.gateway.stop()
         with contextlib.suppress(IslandError):
             self.gateway.flush()
@@ -264,6 +259,7 @@ class FixServer:
             "sessions": self.gateway.sessions,
             "in_flight": orders.in_flight,
             "batches_in_flight": self._submitter.in_flight,
+            "warning": self._listener.warning,
         }
 
 
@@ -271,8 +267,6 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `fix`."""
     stop = stop or stop_signal()
     settings = Settings.load(config.data_dir)
-    if not config.endpoint("fix").startswith("tcp://"):
-        raise ConfigError(f"endpoints.fix: expected tcp://HOST:PORT, got {config.endpoint('fix')}")
     hold_memory()
     context = Context.of(config)
     try:

@@ -23,6 +23,7 @@ import zmq
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from engines.messages import COMMANDS
+from gateways.listener import Listener
 from gateways.news import What
 from gateways.order.history import OldEntries
 from gateways.turns import TURN_S, Turns
@@ -50,7 +51,6 @@ from sequencer.errors import ConfigError, IslandError
 
 UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
-BACKLOG: Final = 512
 HEARTBEAT_S: Final = 1.0
 PING_S: Final = 20.0
 LOOK_S: Final = 1.0
@@ -107,7 +107,7 @@ class WebServer:
         self.gateway = WebGateway(Keys.load(config.data_dir), config.data_dir / name, time.time_ns, VERSION)
         self._log = open_log(config, name)
         self._config = config
-        self._endpoint = config.endpoint("web")
+        self._listener = Listener(config, "web", self._log)
         self._subscriber = Subscriber(config.sources, next_index=1, context=context, follow_leader=True)
         self._submitter = Submitter(
             config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
@@ -119,7 +119,6 @@ class WebServer:
         self._readers: dict[int, _Reader] = {}
         self._count = 0
         self._failure: IslandError | None = None
-        self._listener: asyncio.Server | None = None
         self._beat_s = 0.0
         self._keys_ns = _changed_ns(config)
 
@@ -140,8 +139,7 @@ class WebServer:
         finally:
             listening.cancel()
             looking.cancel()
-            if self._listener is not None:
-                self._listener.close()
+            self._listener.close()
             for reader in tuple(self._readers.values()):
                 await reader.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
             await runner.cleanup()
@@ -151,21 +149,18 @@ class WebServer:
             self._reporter.close()
 
     async def _listen(self, runner: web.AppRunner) -> None:
-        """Once everything of the log is seen. What keeps it from that ends the process."""
+        """Once everything of the log is seen, and from then on. What keeps it from that ends the process."""
         while not self.gateway.is_live:
             await asyncio.sleep(TURN_S)
-        host, _, port = self._endpoint.removeprefix("tcp://").rpartition(":")
         await runner.setup()
+        assert runner.server is not None, "it is set up"
         try:
-            assert runner.server is not None, "it is set up"
-            self._listener = await asyncio.get_running_loop().create_server(
-                Doorway(runner.server), host.strip("[]"), int(port), backlog=BACKLOG
-            )
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"
-            self._failure = IslandError(f"cannot listen on {self._endpoint} (endpoints.web): {why}")
-        else:
-            self._log.info("listening", endpoint=self._endpoint, position=self.gateway.trading.orders.position)
+            await self._listener.open(Doorway(runner.server))
+        except IslandError as error:
+            self._failure = error
+            return
+        self._log.info("listening", endpoint=self._listener.endpoint, position=self.gateway.trading.orders.position)
+        await self._listener.watch()
 
     async def _look(self) -> None:
         """At all processes, for operators: every second while one looks on, else now and then, for what changes."""
@@ -285,6 +280,7 @@ class WebServer:
             "connections": len(self._readers),
             "in_flight": orders.in_flight,
             "batches_in_flight": self._submitter.in_flight,
+            "warning": self._listener.warning,
         }
 
 
@@ -299,8 +295,6 @@ def _changed_ns(config: Config) -> int:
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
     """Serve until `stop` (None: SIGTERM or SIGINT), as the sender `gateway.NAME`, at the endpoint `web`."""
     stop = stop or stop_signal()
-    if not config.endpoint("web").startswith("tcp://"):
-        raise ConfigError(f"endpoints.web: expected tcp://HOST:PORT, got {config.endpoint('web')}")
     hold_memory()
     context = Context.of(config)
     try:

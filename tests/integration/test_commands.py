@@ -79,7 +79,7 @@ def test_status_is_a_table_for_people(venue: Running):
 
 def test_health_exits_with_0_only_if_all_is_well(venue: Running):
     """`health` says `well`, or why not and exits with 1."""
-    assert venue.json("health") == {"healthy": True, "problems": []}
+    assert venue.json("health") == {"healthy": True, "problems": [], "warnings": []}
 
     os.kill(venue.pids["marketdata-1"], signal.SIGSTOP)
     venue.await_row("marketdata-1", "silent")

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from gateways.flow import generate
+from gateways.venue import web_url
 from tests.models.running import Running, make, until
 from tests.models.web_reader import WebReader
 
@@ -36,7 +37,7 @@ def address(venue: Running) -> str:
 def opened(venue: Running) -> Iterator[ClientConnection]:
     """A connection, once the gateway listens."""
     until(lambda: venue.row("web-1").get("state") == "live" and _listens(venue), "the web gateway listens")
-    with connect(f"ws://{address(venue)}/v2", max_size=None) as made:
+    with connect(f"{web_url(venue.config).replace('http', 'ws', 1)}/v2", max_size=None) as made:
         yield made
 
 
@@ -80,7 +81,7 @@ class Following(threading.Thread):
 def asked(venue: Running, path: str) -> tuple[int, Any]:
     """Status and JSON."""
     try:
-        with urllib.request.urlopen(f"http://{address(venue)}{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{web_url(venue.config)}{path}", timeout=20) as answer:
             return answer.status, json.loads(answer.read(), parse_float=str, parse_int=str)
     except urllib.error.HTTPError as refused:
         return refused.code, json.loads(refused.read())

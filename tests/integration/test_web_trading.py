@@ -29,7 +29,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def operator(venue: Running) -> RemoteTrader:
     made = RemoteTrader(venue, "operator.kim")
     made.await_key()
-    made.description = Description(made.address)
+    made.description = Description(made.url)
     return made
 
 
@@ -141,9 +141,7 @@ def test_floods_of_bad_requests_disturb_nobody(venue: Running, operator: RemoteT
             (b"GET /v2 HTTP/1.1\r\nHost: x\r\n", b"POST /v1/orders HTTP/1.1\r\nContent-Le", b"\x00" * 99)[nth % 3]
         )
     for body in (b"[" * 10_000, b"\xff\xfe", b'{"symbol":' + b'"x"' * 100, b"x" * (64 << 10)):
-        request = urllib.request.Request(
-            f"http://{ann.address}/v1/orders", body, ann.headers("POST", "/v1/orders", body)
-        )
+        request = urllib.request.Request(f"{ann.url}/v1/orders", body, ann.headers("POST", "/v1/orders", body))
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
         assert refused.value.code in (400, 413)

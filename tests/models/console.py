@@ -12,6 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from gateways.venue import web_url
 from gateways.web.keys import Key
 from tests.models.running import PATIENCE_S, Running
 
@@ -42,11 +43,14 @@ class Session:
         self, browser: Browser, venue: Running, size: tuple[int, int] = DESKTOP, scheme: str = "light"
     ) -> None:
         self.venue = venue
-        self.base = venue.config.endpoint("web").replace("tcp://", "http://")
+        self.base = web_url(venue.config)
         self.problems: list[str] = []
         width, height = size
         self.context: BrowserContext = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            ignore_https_errors=True,  # a certificate of tests vouches for itself
         )
         self.page: Page = self.context.new_page()
         self._listen()

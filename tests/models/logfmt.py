@@ -6,6 +6,20 @@ FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]*)(?: |$)')
 ESCAPE = re.compile(r"\\(.)")
 
 
+class Kept:
+    """Lines of a log as they were written, in place of a file."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+    @property
+    def events(self) -> list[str]:
+        return [parsed(line)["event"] for line in self.lines]
+
+
 def parsed(line: str) -> dict[str, str]:
     """Its fields in their order. Raises ValueError where it is no logfmt."""
     fields, at = {}, 0

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 class Description:
     """OpenAPI and AsyncAPI of a gateway that runs; `checked` counts what was held against them."""
 
-    def __init__(self, address: str) -> None:
-        self.openapi = self._load(address, "openapi")
-        self.asyncapi = self._load(address, "asyncapi")
+    def __init__(self, url: str) -> None:
+        self.openapi = self._load(url, "openapi")
+        self.asyncapi = self._load(url, "asyncapi")
         self.checked: Counter[str] = Counter()
         self._told = {
             name: Draft202012Validator({**message["payload"], "components": self.asyncapi["components"]})
@@ -54,6 +54,6 @@ class Description:
         return min(fits, key=lambda known: known.count("{"))
 
     @staticmethod
-    def _load(address: str, name: str) -> Any:
-        with urllib.request.urlopen(f"http://{address}/{name}.json", timeout=20) as answer:
+    def _load(url: str, name: str) -> Any:
+        with urllib.request.urlopen(f"{url}/{name}.json", timeout=20) as answer:
             return json.loads(answer.read())

@@ -13,7 +13,9 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
+from gateways.venue import web_url
 from tests.models.running import PATIENCE_S, Running, until
+from tests.models.tls import trusting
 from tests.models.web_description import Description
 from tests.models.web_stage import Trader
 
@@ -23,6 +25,9 @@ class RemoteTrader(Trader):
 
     def __init__(self, venue: Running, name: str, *may: str) -> None:
         self.address = venue.config.endpoint("web").removeprefix("tcp://")
+        self.url = web_url(venue.config)
+        self._stream_url = f"{self.url.replace('http', 'ws', 1)}/v2"
+        self._tls = trusting(venue.config)
         rights = [word for right in may for word in ("--may", right)]
         self.key = venue.json("api-key", "issue", name, *rights)
         self.description: Description | None = None
@@ -45,10 +50,10 @@ class RemoteTrader(Trader):
         data = b"" if body is None else json.dumps(body).encode()
         signed = headers if headers is not None else self.headers(method, path, data)
         request = urllib.request.Request(
-            f"http://{self.address}{path}", data or None, {**signed, "Content-Type": "application/json"}, method=method
+            f"{self.url}{path}", data or None, {**signed, "Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S, context=self._tls) as answer:
                 status, told = answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as refused:
             status, told = refused.code, json.loads(refused.read())
@@ -93,7 +98,7 @@ class RemoteTrader(Trader):
         self._token = body["token"]
         self._resources.close()
         self._socket = self._resources.enter_context(
-            connect(f"ws://{self.address}/v2", max_size=None, open_timeout=2, close_timeout=1)
+            connect(self._stream_url, ssl=self._tls, max_size=None, open_timeout=2, close_timeout=1)
         )
         self._number = 1
         self.go_on("executions")

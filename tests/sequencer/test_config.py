@@ -1,11 +1,12 @@
 """A configuration is checked once, and what is wrong is named."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gateways.venue import create
-from sequencer.config import Config, endpoint_in
+from sequencer.config import TLS_DOORS, Config, KeyPair, endpoint_in
 from sequencer.errors import ConfigError
 
 
@@ -30,12 +31,42 @@ def text(tmp_path):
         ('level = "info"', 'level = "loud"', r"logs\.level: expected debug, info, warning, error, got 'loud'"),
         ('level = "info"', "file_bytes = 7", r"logs\.file_bytes"),
         ('"gateway.*" = [1]', '"gateway.*" = [0]', r"channels.gateway"),
+        ("[journal]", '[tls]\ncertificate = "c.pem"\n[journal]', "tls: expected both"),
+        ("[journal]", '[tls.fix]\ncertificate = "c.pem"\n[journal]', r"private_key.*\$\.tls\.fix"),
+        ("[journal]", '[tls]\ncertificate = ""\nprivate_key = "k.pem"\n[journal]', "tls: expected file names"),
+        ("[journal]", '[tls.order]\ncertificate = "c.pem"\n[journal]', "order"),
     ],
 )
 def test_the_wrong_key_is_named(text, old, new, named):
     """An unknown key, a wrong type and an impossible value each give an error with the key's name."""
     with pytest.raises(ConfigError, match=named):
         Config.parse(text.replace(old, new, 1), Path("/data"))
+
+
+HOSTS = {
+    "127.0.0.1": True, "127.9.9.9": True, "[::1]": True, "localhost": True,
+    "0.0.0.0": False, "[::]": False, "*": False, "": False, "10.0.0.7": False, "venue.example": False,
+    "localhost.example": False, "127.0.0.1.example": False, "[fe80::1]": False, "127.1": False,
+}  # fmt: skip
+"""Host of a door -> whether only this machine reaches it."""
+
+
+@pytest.mark.parametrize("door", TLS_DOORS)
+@pytest.mark.parametrize("host", HOSTS)
+def test_without_a_certificate_a_door_stays_on_this_machine(text, door, host):
+    """Another host than a loopback one needs a certificate of that door, or one for all."""
+    there = re.sub(rf'(?m)^{door} = "tcp://127.0.0.1', f'{door} = "tcp://{host}', text)
+    pair = 'certificate = "tls/c.pem"\nprivate_key = "/k.pem"\n'
+    other = next(each for each in TLS_DOORS if each != door)
+    if HOSTS[host]:
+        assert Config.parse(there, Path("/data")).tls == {}
+    for unprotected in () if HOSTS[host] else (there, there + f"[tls.{other}]\n{pair}"):
+        with pytest.raises(ConfigError, match=rf"endpoints\.{door}: expected a loopback host .* got tcp://.*\[tls\]"):
+            Config.parse(unprotected, Path("/data"))
+
+    expected = KeyPair("/data/tls/c.pem", "/k.pem")
+    assert Config.parse(there + f"[tls.{door}]\n{pair}", Path("/data")).tls == {door: expected}
+    assert Config.parse(there + f"[tls]\n{pair}", Path("/data")).tls == dict.fromkeys(TLS_DOORS, expected)
 
 
 def test_two_things_at_one_endpoint_are_refused(text):

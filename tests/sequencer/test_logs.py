@@ -18,21 +18,7 @@ from sequencer.errors import ConfigError, IslandError
 from sequencer.logfile import LogFile, log_path, older, open_to_append
 from sequencer.logs import Log, level_of, lifetime
 from sequencer.reading_logs import merged
-from tests.models.logfmt import parsed
-
-
-class Kept:
-    """Lines as they were written."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def write(self, line: str) -> None:
-        self.lines.append(line)
-
-    @property
-    def events(self) -> list[str]:
-        return [parsed(line)["event"] for line in self.lines]
+from tests.models.logfmt import Kept, parsed
 
 
 @pytest.fixture

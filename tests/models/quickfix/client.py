@@ -73,7 +73,10 @@ class Received:
 
 
 class FixClient:
-    """One FIX session to 127.0.0.1:port. Entering it starts to connect, leaving it logs out."""
+    """One FIX session to 127.0.0.1:port. Entering it starts to connect, leaving it logs out.
+
+    With `authorities`, a PEM file, it speaks TLS, and trusts what that vouches for.
+    """
 
     def __init__(
         self,
@@ -84,10 +87,11 @@ class FixClient:
         directory: Path,
         heartbeat_s: int = 30,
         reset: bool = False,
+        authorities: Path | None = None,
     ) -> None:
         self.received: list[Received] = []
         settings = {"port": port, "heartbeat_s": heartbeat_s, "reset": _text(reset)}
-        self._engine = Engine(self._deliver, sender, target, directory=directory, **settings)
+        self._engine = Engine(self._deliver, sender, target, directory=directory, authorities=authorities, **settings)
         self.errors = self._engine.errors
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ Its data dictionary is written by dictionary.py. What QuickFIX leaves to its use
   sequence number on a Logon that it sends nowhere. So each time the initiator is made anew, on the same store. It also
   spends one on each connection that is refused: that number is given back.
 - Sessions are global to the process: one engine at a time for a sender and target.
+- Over TLS the initiator is of another class. It verifies the certificate's chain by the given file, and no host name.
 - A message that fails the data dictionary is not delivered. The Reject that QuickFIX sends is put into `errors`.
 """
 
@@ -56,6 +57,10 @@ SocketConnectPort={port}
 HeartBtInt={heartbeat_s}
 ResetOnLogon={reset}
 """
+TLS_SETTINGS = """[DEFAULT]
+CertificationAuthoritiesFile={authorities}
+SSLProtocol=+TLSv1_2 +TLSv1_3
+"""
 
 
 def _callback(handle: Callable[..., None]) -> Callable[..., None]:
@@ -75,7 +80,14 @@ class Engine(quickfix.Application):
     """The session, its store and its log in `directory`; connects once started, and again after each disconnection."""
 
     def __init__(
-        self, deliver: Callable[[str], None], sender: str, target: str, *, directory: Path, **settings: object
+        self,
+        deliver: Callable[[str], None],
+        sender: str,
+        target: str,
+        *,
+        directory: Path,
+        authorities: Path | None = None,
+        **settings: object,
     ) -> None:
         super().__init__()
         self.errors: list[BaseException] = []
@@ -93,6 +105,9 @@ class Engine(quickfix.Application):
         dictionary = directory / "FIX44.xml"
         write(dictionary)
         text = SETTINGS.format(dictionary=dictionary, directory=directory, sender=sender, target=target, **settings)
+        if authorities is not None:
+            text = text.replace("[DEFAULT]\n", TLS_SETTINGS.format(authorities=authorities))
+        self._initiators = quickfix.SocketInitiator if authorities is None else quickfix.SSLSocketInitiator
         self._settings = quickfix.SessionSettings()
         self._settings.setFromString(text)
         self._store = quickfix.FileStoreFactory(self._settings)
@@ -165,7 +180,7 @@ class Engine(quickfix.Application):
     def _open(self) -> None:
         if quickfix.Session.doesSessionExist(self._session):
             raise RuntimeError(f"this process has an engine for {self._session} already")
-        self._initiator = quickfix.SocketInitiator(self, self._store, self._settings, self._log)
+        self._initiator = self._initiators(self, self._store, self._settings, self._log)
         self._lost = False
 
     def _close(self) -> None:
