@@ -20,7 +20,9 @@ speak TLS where they have a certificate; one without is plain, and refused unles
 hosts share, venue.toml and keys.toml, may be in a directory of its own: CONFIG_VARIABLE.
 """
 
+import contextlib
 import os
+import socket
 import tomllib
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -322,6 +324,16 @@ class Config(msgspec.Struct, frozen=True):
 def config_path(data_dir: Path) -> Path:
     """Where the venue.toml is that belongs to a data directory."""
     return Path(os.environ.get(CONFIG_VARIABLE, "") or data_dir) / FILE_NAME
+
+
+def listening_host(host: str) -> str:
+    """Where a process listens that is found at `host`: at an address or interface alone, for a name everywhere ("").
+
+    A host that has several networks has the name in each of them.
+    """
+    with contextlib.suppress(ValueError):
+        return str(ip_address(host.strip("[]")))
+    return host if host in ("localhost", *(name for _index, name in socket.if_nameindex())) else ""
 
 
 def endpoint_in(base: Path, endpoint: str) -> str:

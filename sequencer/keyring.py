@@ -153,12 +153,13 @@ def issue(
     *,
     of: Iterable[str] = (),
     serves: Iterable[str] = (),
+    processes: Iterable[str] = (),
     operates: bool = False,
 ) -> Key:
     """Make a key, in a file of its own, and list it; for the rights see `standard`. Raises ConfigError."""
     keys = read_keys(list_path) if list_path.exists() else Keys()
     keys.with_key(Key(name, role, ""))  # a name that is taken is told before anything is written
-    key = standard(name, role, write_pair(path, name), of=of, serves=serves, operates=operates)
+    key = standard(name, role, write_pair(path, name), of=of, serves=serves, processes=processes, operates=operates)
     write_keys(list_path, keys.with_key(key))
     return key
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
+from sequencer.config import Config, listening_host
 from sequencer.errors import ConfigError, IslandError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
 
 if TYPE_CHECKING:
-    from sequencer.config import Config
     from sequencer.doorman import Doorman, Refusal
 
 MESSAGE_BYTES_MAX = 16 << 20
@@ -120,7 +120,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     try:
-        socket.bind(endpoint)
+        socket.bind(_listening(endpoint))
     except zmq.ZMQError as error:
         why = {
             errno.EADDRINUSE: "another program listens there: stop it or choose another port",
@@ -170,6 +170,13 @@ def context(config: "Config") -> Iterator[Context]:
         yield made
     finally:
         made.destroy(linger=0)
+
+
+def _listening(endpoint: str) -> str:
+    if not endpoint.startswith(_TCP):
+        return endpoint
+    host, _, port = endpoint.removeprefix(_TCP).rpartition(":")
+    return endpoint if host == "*" or listening_host(host) else f"{_TCP}*:{port}"
 
 
 def _context_of(socket: "zmq.Socket[bytes]") -> Context:
