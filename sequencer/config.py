@@ -245,10 +245,22 @@ class Config(msgspec.Struct, frozen=True):
 
     def keyring(self) -> Keyring:
         """The keys of who has read this. Raises ConfigError."""
-        servers = {getattr(node, door): node.name for node in self.nodes for door in NODE_DOORS}
-        servers |= {endpoint: f"endpoints.{name}" for name, endpoint in self.endpoints.items()}
         own = self.holder.removesuffix("-replayer")
-        return Keyring.load(self.keys_path, self.secrets_directory, own, servers)
+        return Keyring.load(self.keys_path, self.secrets_directory, own, self._servers)
+
+    def _servers(self) -> dict[str, str]:
+        """Whose key is to be expected where: as this has it, and as the file has it by now."""
+        servers: dict[str, str] = {}
+        for config in (self._as_it_is_now(), self):
+            servers |= {getattr(node, door): node.name for node in config.nodes for door in NODE_DOORS}
+            servers |= {endpoint: f"endpoints.{name}" for name, endpoint in config.endpoints.items()}
+        return servers
+
+    def _as_it_is_now(self) -> "Config":
+        try:
+            return Config.load(self.data_dir)
+        except ConfigError:
+            return self
 
     @property
     def keys_path(self) -> Path:

@@ -12,8 +12,9 @@ Rules
 
 import os
 import stat
+import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -23,6 +24,8 @@ from sequencer.errors import ConfigError
 from sequencer.keys import FILE_NAME, Z85_CHARACTERS, Key, Keys, Role, standard
 
 DIRECTORY: Final = "keys"
+AGAIN_S: Final = 1.0
+"""An endpoint that is not known makes a process read venue.toml again, and not more often than this."""
 ADMIN: Final = "admin"
 """Whose key commands use, unless KEY_VARIABLE says otherwise."""
 KEY_VARIABLE: Final = "SEQUENCER_KEY"
@@ -46,31 +49,41 @@ class Keyring:
     """What one process has: its pair, the list, and whose key is to be expected at which endpoint."""
 
     def __init__(
-        self, pair: tuple[bytes, bytes], keys: Keys, servers: Mapping[str, str], path: Path | None = None
+        self, pair: tuple[bytes, bytes], keys: Keys, servers: Callable[[], Mapping[str, str]], path: Path | None = None
     ) -> None:
         self.public, self.secret = pair
         self.keys = keys
-        self._servers = servers
+        self._read_servers = servers
+        self._servers = servers()
         """Endpoint -> name of a key, or `endpoints.NAME`."""
+        self._read_servers_s = time.monotonic()
         self._path = path
         self._read_ns = _changed_ns(path)
 
     @classmethod
-    def load(cls, list_path: Path, secrets: Path, name: str, servers: Mapping[str, str]) -> "Keyring":
+    def load(cls, list_path: Path, secrets: Path, name: str, servers: Callable[[], Mapping[str, str]]) -> "Keyring":
         """The keyring of a process, or of who gives commands (""). Raises ConfigError."""
         wanted = os.environ.get(KEY_VARIABLE, "")
         pair = read_pair(Path(wanted) if wanted else secret_path(secrets, name or ADMIN))
         return cls(pair, read_keys(list_path), servers, list_path)
 
-    def server(self, endpoint: str) -> bytes:
-        """The public key of who listens at an endpoint. Raises ConfigError."""
-        name = self._servers.get(endpoint, "")
+    def server(self, endpoint: str, name: str = "") -> bytes:
+        """The public key of who listens at an endpoint: of `name`, where that is known. Raises ConfigError."""
+        name = name or (self._servers[endpoint] if self.knows(endpoint) else "")
         door = name.removeprefix("endpoints.")
         key = self.keys.serving(door) if door != name else self.keys.named(name)
         if key is None:
             whose = f"a key that serves `{door}`" if door != name else f"a key of {name or 'a server that is known'}"
             raise ConfigError(f"{FILE_NAME}: expected {whose} for {endpoint}: `sequencer keys issue` makes one")
         return key.public.encode()
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether it is known who listens at an endpoint; it may have become known meanwhile."""
+        now_s = time.monotonic()
+        if endpoint not in self._servers and now_s - self._read_servers_s > AGAIN_S:
+            self._read_servers_s = now_s
+            self._servers = self._read_servers()
+        return endpoint in self._servers
 
     def refresh(self) -> frozenset[str]:
         """Read the list anew where it has changed; the public keys that count no more. Raises ConfigError, once."""

@@ -100,11 +100,16 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(events & zmq.POLLIN)
 
 
-def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Connect; over tcp, to the server whose key the list has for this endpoint. Raises ConfigError."""
+def can_connect(socket: "zmq.Socket[bytes]", endpoint: str) -> bool:
+    """Whether it is known who listens at an endpoint."""
+    return not endpoint.startswith(_TCP) or _context_of(socket).keyring.knows(endpoint)
+
+
+def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> None:
+    """Connect; over tcp, to who has the key of `server`, or listens there as venue.toml says. Raises ConfigError."""
     if endpoint.startswith(_TCP):
         keyring = _context_of(socket).keyring
-        socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint))
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
     socket.connect(endpoint)
