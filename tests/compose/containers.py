@@ -183,11 +183,21 @@ class Containers:
     @contextmanager
     def paused(self, service: str) -> Iterator[None]:
         """All of its processes stand still."""
-        docker("pause", self.container(service))
+        until(lambda: self._is_paused(service), f"{service} stands still")
         try:
             yield
         finally:
             docker("unpause", self.container(service))
+
+    def _is_paused(self, service: str) -> bool:
+        """On a busy host the kernel does not always manage to freeze a container at once."""
+        try:
+            docker("pause", self.container(service))
+        except RuntimeError as error:
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
 
     @contextmanager
     def disconnected(self, service: str, network: str) -> Iterator[None]:

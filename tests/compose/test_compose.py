@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.compose.containers import BUILD_S, PROJECT, ROOT, Containers, docker, works
-from tests.faults.load import Load
+from tests.faults.load import HEAVY_BYTES, LIGHT_BYTES, Load
 from tests.models.running import until
 
 pytestmark = pytest.mark.skipif(not works(), reason="needs a Docker engine with compose")
@@ -83,10 +83,12 @@ def disconnect_follower(venue: Containers, load: Load) -> None:
 def fill_a_node(venue: Containers, load: Load) -> None:
     """Its disk is full: it says so, the others go on, and it goes on by itself when there is room."""
     venue.small_disk.fill()
+    load.payload_bytes = HEAVY_BYTES
     try:
         load.until(lambda: any("node-3 is full" in one for one in venue.problems), "node-3 is full")
         load.await_progress()
     finally:
+        load.payload_bytes = LIGHT_BYTES
         venue.small_disk.free()
 
 
