@@ -8,7 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sequencer.config import NODE_DOORS
@@ -126,6 +126,12 @@ def together() -> Layout:
         has_certificate=False,
         supervised=True,
     )
+
+
+def loopback() -> Layout:
+    """All on this machine, over tcp."""
+    ports = free_ports()
+    return replace(together(), node=lambda _name, _door: f"tcp://127.0.0.1:{next(ports)}")
 
 
 def apart() -> Layout:

@@ -34,14 +34,14 @@ DEMO: Final = "flow"
 CERTIFICATE_DAYS: Final = 365
 
 
-def create(data_dir: Path, nodes: int | None = None) -> Config:
+def create(data_dir: Path, nodes: int | None = None, layout: Callable[[], Layout] = together) -> Config:
     """The venue in `data_dir`, made with `nodes` nodes (three, if None) where there is none.
 
     Raises ConfigError: for a number of nodes that cannot be, or that the venue does not have.
     """
     path = config_path(data_dir)
     if not path.exists():
-        _write(path, nodes, together(), lambda _name: data_dir)
+        _write(path, nodes, layout(), lambda _name: data_dir)
         (data_dir / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
     config = Config.load(data_dir)
     if not config.keys_path.exists():

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from engines import operating
 from sequencer import admin
 from sequencer.asking import ask
 from sequencer.config import FILE_NAME, Config
@@ -30,6 +31,7 @@ FILES = (ROOT / "compose.yaml", ROOT / "tests" / "compose" / "tests.yaml")
 PROJECT = f"island-{os.getpid()}"
 BUILD_S = 600.0
 UP_S = 180.0
+WELL_S = 120.0
 
 
 def docker(*words: str, timeout_s: float = PATIENCE_S, **options: Any) -> str:
@@ -131,9 +133,16 @@ class Containers:
         (self.histories / "leaders.jsonl").write_text("".join(f"{row}\n" for row in rows))
 
     def await_well(self) -> None:
-        """Wait until nothing is wrong, and every replica has the same state."""
-        until(lambda: not self.problems, f"all is well; {self.problems}")
-        assert all(row["agrees"] for row in self.json("digest"))
+        """Wait until nothing is wrong, and every replica has told the same state at the same place."""
+        until(lambda: not self.problems, "all is well", WELL_S)
+        until(self._agree, "all replicas tell their state", WELL_S)
+
+    def _agree(self) -> bool:
+        told: dict[str, set[str]] = {}
+        for row in operating.fresh_digests(self.outside):
+            told.setdefault(row["shard"], set()).add(row["digest"])
+        assert all(len(digests - {""}) == 1 for digests in told.values()), told
+        return not any("" in digests for digests in told.values())
 
     @property
     def problems(self) -> list[str]:

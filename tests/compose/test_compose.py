@@ -122,7 +122,7 @@ def roll_out(venue: Containers, load: Load) -> None:
     """A new image, host by host; the next is not touched before the last is well."""
     image = f"{PROJECT}:two"
     docker("build", "-q", "-t", image, "-", input=f"FROM {venue.image}\nLABEL version=two\n")
-    for service in ("matching-1", "credit-1", "order-1", "node-1", "node-2", "node-3"):
+    for service in ("matching-1", "order-1", "node-1", "node-2", "node-3"):
         venue.renew(service, image)
         load.await_progress()
         until(lambda: not venue.problems, f"{service} is well again")
@@ -157,7 +157,8 @@ def test_every_promise_holds_through(act, stage: tuple[Containers, Load]):
 
 def test_no_secret_is_in_the_image(image: str):
     """What is built holds no key, and nothing of this tree but the program."""
-    found = docker("run", "--rm", "--entrypoint", "bash", image, "-c", "find / -xdev -name '*.key' -o -name '.git'")
+    asked = ["find", "/", "-xdev", "-name", "*.key", "-o", "-name", ".git"]
+    found = docker("run", "--rm", "--user", "0", "--entrypoint", asked[0], image, *asked[1:])
 
     assert [path for path in found.split() if not path.startswith(("/usr/share", "/etc/ssl"))] == []
 
