@@ -66,6 +66,13 @@ marketdata_updates = "{marketdata_updates}"
 {off}private_key = "{private_key}"
 """
 
+_TIMING = """
+# On one machine a leader that is silent for 120 ms is replaced. Networks and hosts that others use pause for longer.
+[timing]
+election_ms = 500
+heartbeat_ms = 100
+"""
+
 _NODE = """
 [[nodes]]
 name = "{name}"
@@ -111,9 +118,7 @@ class Layout:
     """Name of [endpoints] -> endpoint"""
     monitor: Callable[[str], str]
     """Process -> HOST:PORT"""
-    has_certificate: bool
-    supervised: bool
-    """Whether one process starts all others."""
+    is_apart: bool
 
 
 def together() -> Layout:
@@ -123,8 +128,7 @@ def together() -> Layout:
         node=lambda name, door: f"ipc://run/{name}.{_IPC[door]}",
         door=lambda _name: f"tcp://127.0.0.1:{next(ports)}",
         monitor=lambda _name: f"127.0.0.1:{next(ports)}",
-        has_certificate=False,
-        supervised=True,
+        is_apart=False,
     )
 
 
@@ -141,8 +145,7 @@ def apart() -> Layout:
         node=lambda name, door: f"tcp://{name}{hosts.get(door, '')}:{_NODE_PORTS[door]}",
         door=lambda name: f"tcp://{HOSTS[name]}:{_DOOR_PORTS[name]}",
         monitor=lambda name: f"{name}:{MONITORING_PORT}",
-        has_certificate=True,
-        supervised=False,
+        is_apart=True,
     )
 
 
@@ -152,9 +155,10 @@ def venue_text(layout: Layout, cluster: bytes, disks: dict[str, bytes]) -> str:
         cluster=cluster.hex(),
         certificate=CERTIFICATE,
         private_key=PRIVATE_KEY,
-        off="" if layout.has_certificate else "# ",
+        off="" if layout.is_apart else "# ",
         **{name: layout.door(name) for name in HOSTS},
     )
+    text += _TIMING if layout.is_apart else ""
     for name, disk in disks.items():
         text += _NODE.format(name=name, disk=disk.hex(), **{door: layout.node(name, door) for door in NODE_DOORS})
     return text + _PROCESSES + _LOGS + _monitoring(layout, list(disks))
@@ -164,7 +168,7 @@ def _monitoring(layout: Layout, nodes: list[str]) -> str:
     """A port for each process that a new venue has, and for the one that starts them."""
     processes = re.findall(r"(?m)^([\w-]+)\.command", _PROCESSES)
     names = [f"{node}{kind}" for node in nodes for kind in ("", "-replayer")] + processes
-    names += [SUPERVISOR] if layout.supervised else []
+    names += [] if layout.is_apart else [SUPERVISOR]
     return _MONITORING + "".join(f'{name} = "{layout.monitor(name)}"\n' for name in names)
 
 
