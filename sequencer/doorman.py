@@ -12,6 +12,7 @@ Rules
   failed handshakes.
 """
 
+import itertools
 import threading
 from collections import deque
 from typing import Final, NamedTuple
@@ -55,6 +56,7 @@ class Doorman:
         self._asked.setsockopt(zmq.LINGER, 0)
         self._asked.bind(_ENDPOINT)
         self._commands = f"inproc://doorman-{id(self):x}"
+        self._monitors = itertools.count()
         self._orders = context.socket(zmq.PAIR)
         self._orders.bind(self._commands)
         self._thread = threading.Thread(target=self._run, name="doorman", daemon=True)
@@ -62,13 +64,18 @@ class Doorman:
 
     def watch(self, socket: "zmq.Socket[bytes]", door: Door) -> None:
         """Tell of handshakes that fail at a socket."""
-        endpoint = f"inproc://monitor-{id(socket):x}-{door}"
+        endpoint = f"{self._commands}-{next(self._monitors)}"
         socket.monitor(endpoint, _WATCHED)
         self._orders.send_multipart([door.encode(), endpoint.encode()])
 
     def refuse(self, door: Door, why: str, who: str) -> None:
         """Have it told that a message was not taken."""
         self.refusals.append(Refusal(door, why, key=self._keyring.keys.whose(who)))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """End the thread."""

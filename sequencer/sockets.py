@@ -62,9 +62,14 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
             self._doorman = Doorman(self, self.keyring)
         return self._doorman
 
-    def revoked(self) -> frozenset[str]:
-        """Follow the list of keys: those that count no more since the last call. Raises ConfigError, once."""
+    def changed(self) -> frozenset[str]:
+        """Follow the list of keys: those that do not count as they did at the last call. Raises ConfigError, once."""
         return self.keyring.refresh() if self._doorman is not None else frozenset()
+
+    def guard(self) -> None:
+        """Raises IslandError where nobody decides about connections any more."""
+        if self._doorman is not None and not self._doorman.is_alive:
+            raise IslandError("the thread that lets connections in has ended: nobody can come in, start again")
 
     def refusals(self) -> "list[Refusal]":
         """Who was not let in, or not listened to, since the last call."""
@@ -144,7 +149,10 @@ class Gate:
         """None: an ipc socket."""
 
     def receive(self) -> tuple[Key | None, list[bytes]]:
-        """Whose it is, and the frames; nobody's, where the key was revoked, and that is told. Raises zmq.Again."""
+        """Whose it is, and the frames; nobody's, where the key does not enter (any more), and that is told.
+
+        Raises zmq.Again.
+        """
         if self._context is None:
             return LOCAL, self._socket.recv_multipart(zmq.NOBLOCK)
         first = self._socket.recv(zmq.NOBLOCK, copy=False)
@@ -152,8 +160,9 @@ class Gate:
         assert isinstance(public, str), public
         frames = [first.bytes, *(self._socket.recv_multipart() if first.more else ())]
         key = self._context.keyring.keys.of(public)
-        if key is None:
-            self.refuse("its key was revoked", public)
+        if key is None or not key.enters(self._door):
+            self.refuse("its key was revoked, or is now of a role that does not enter", public)
+            return None, frames
         return key, frames
 
     def refuse(self, why: str, who: str) -> None:
