@@ -54,6 +54,7 @@ from sequencer.sockets import Context, bind, connect, tune
 
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
+REPORT_NAME_CHARS_MAX = 200
 DUPLICATE_PAUSE_MS = 100
 PEER_FRAMES_MAX = 256
 READS_MAX = 1000
@@ -323,6 +324,8 @@ class Node:
                 return self._begin(self._core.raft.why_not_transfer(to), Transfer(to))
             case AskCommitted():
                 return self._read(identity)
+            case Report(name) if len(name) > REPORT_NAME_CHARS_MAX:
+                self._chronicle.stranger("ingress", "the name of a process is too long")
             case Report(name):
                 if key.is_process(name):
                     self._keep(question)
