@@ -7,10 +7,12 @@ import msgspec
 import zmq
 
 from sequencer.config import NodeConfig, Source
+from sequencer.errors import UnreachableError
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
-from sequencer.sockets import Context, connect, tune
+from sequencer.sockets import Context, connect, is_tcp, refusals_of, tune
 
 ANSWER_MS = 600
+WHY_NOT = "that key was revoked, is unknown there, or is of a role that asks nothing; `sequencer keys list` tells"
 
 
 def ask(
@@ -20,19 +22,30 @@ def ask(
     *,
     context: Context,
 ) -> dict[str, Answer]:
-    """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough."""
+    """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough.
+
+    Raises UnreachableError where nobody answers, and somebody does not let us in.
+    """
     answers: dict[str, Answer] = {}
-    poller, names = zmq.Poller(), {}
+    refused: set[str] = set()
+    poller, names, refusals = zmq.Poller(), {}, {}
     try:
         for node in nodes:
             socket = tune(context.socket(zmq.DEALER))
             names[socket] = node.name
+            if is_tcp(node.ingress):
+                refusals[refusals_of(socket)] = node.name
             connect(socket, node.ingress)
             socket.send(ENCODER.encode(question))
+        for socket in (*names, *refusals):
             poller.register(socket, zmq.POLLIN)
         deadline_ms = _now_ms() + ANSWER_MS
-        while len(answers) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
+        while len(answers) + len(refused) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
             for socket, _event in poller.poll(left_ms):
+                if socket in refusals:
+                    refused.add(refusals[socket])
+                    poller.unregister(socket)
+                    continue
                 try:
                     answer = ANSWERS.decode(socket.recv())
                 except msgspec.MsgspecError:
@@ -40,9 +53,11 @@ def ask(
                 answers[names[socket]] = answer
                 if is_enough(answer):
                     return answers
+        if refused and not answers:
+            raise UnreachableError(f"{context.keyring.path} is not let in by {', '.join(sorted(refused))}: {WHY_NOT}")
         return answers
     finally:
-        for socket in names:
+        for socket in (*names, *refusals):
             socket.close(linger=0)
 
 

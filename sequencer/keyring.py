@@ -51,21 +51,21 @@ class _Pair(msgspec.Struct):
 class Keyring:
     """What one process has: its pair, the list, and whose key is to be expected at which endpoint."""
 
-    def __init__(self, pair: tuple[bytes, bytes], path: Path, servers: Mapping[str, str]) -> None:
-        """The list is at `path`. Raises ConfigError."""
-        self.public, self.secret = pair
+    def __init__(self, path: Path, list_path: Path, servers: Mapping[str, str]) -> None:
+        """The pair is at `path`. Raises ConfigError."""
+        self.path = path
+        self.public, self.secret = read_pair(path)
         self._servers = servers
         """Endpoint -> name of a key, or `endpoints.NAME`."""
-        self._path = path
-        self._seen = _looks(path)
-        self.keys = read_keys(path)
+        self._list_path = list_path
+        self._seen = _looks(list_path)
+        self.keys = read_keys(list_path)
 
     @classmethod
     def load(cls, list_path: Path, secrets: Path, name: str, servers: Mapping[str, str]) -> "Keyring":
         """The keyring of a process, or of who gives commands (""). Raises ConfigError."""
         wanted = os.environ.get(KEY_VARIABLE, "")
-        pair = read_pair(Path(wanted) if wanted else secret_path(secrets, name or ADMIN))
-        return cls(pair, list_path, servers)
+        return cls(Path(wanted) if wanted else secret_path(secrets, name or ADMIN), list_path, servers)
 
     def server(self, endpoint: str) -> bytes:
         """The public key of who listens at an endpoint. Raises ConfigError."""
@@ -82,11 +82,11 @@ class Keyring:
 
         Raises ConfigError, once for each list that cannot be taken.
         """
-        looks = _looks(self._path)
+        looks = _looks(self._list_path)
         if looks == self._seen:
             return frozenset()
         self._seen = looks
-        before, self.keys = self.keys, read_keys(self._path)
+        before, self.keys = self.keys, read_keys(self._list_path)
         return self.keys.changed_since(before)
 
 

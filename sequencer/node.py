@@ -276,7 +276,7 @@ class Node:
                 answer = self._answer(key, identity, frame)
             if answer is not None and not self._said_lately(identity, answer):
                 self._send(self._ingress, [identity, ENCODER.encode(answer)])
-                self._chronicle.refused(answer)
+                self._chronicle.refused(answer, key.name)
 
     def _submitted(self, key: Key, identity: bytes, frame: bytes, leader_ingress: str) -> Answer | None:
         """Over tcp a process is who its key says: two of them with one key count as one where outputs need several."""

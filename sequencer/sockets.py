@@ -13,6 +13,7 @@ Rules
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -105,9 +106,23 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(events & zmq.POLLIN)
 
 
+def is_tcp(endpoint: str) -> bool:
+    """Whether keys are asked for there."""
+    return endpoint.startswith(_TCP)
+
+
+def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
+    """What can be read once a server does not let this socket in. Call it before connect, and close it too."""
+    endpoint = f"inproc://refused-{os.urandom(8).hex()}"
+    socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    refusals: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    refusals.connect(endpoint)
+    return refusals
+
+
 def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     """Connect; over tcp, to the server whose key the list has for this endpoint. Raises ConfigError."""
-    if endpoint.startswith(_TCP):
+    if is_tcp(endpoint):
         keyring = _context_of(socket).keyring
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
@@ -117,7 +132,7 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
     """Listen as a door, or say which configuration key names an endpoint that cannot be had."""
-    made = _context_of(socket) if endpoint.startswith(_TCP) else None
+    made = _context_of(socket) if is_tcp(endpoint) else None
     doorman = made.doorman if made is not None else None
     if made is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
