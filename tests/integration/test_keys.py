@@ -16,10 +16,9 @@ from gateways.marketdata.protocol import ENCODER as TO_MARKET_DATA
 from gateways.marketdata.protocol import InstrumentsRequest
 from gateways.order.protocol import ENCODER as TO_ORDERS
 from gateways.order.protocol import FROM_GATEWAY, LoggedOff, LoggedOn, Logon
-from gateways.venue import free_ports
 from sequencer.envelope import encode_batch
-from sequencer.keyring import KEY_VARIABLE, issue, read_keys, read_pair, revoke, secret_path
-from sequencer.keys import Door, Role
+from sequencer.keyring import KEY_VARIABLE, read_keys, read_pair, secret_path
+from sequencer.keys import Door
 from sequencer.protocol import (
     ANSWERS,
     ENCODER,
@@ -43,21 +42,10 @@ from sequencer.protocol import (
     StoreSnapshot,
 )
 from sequencer.raft.messages import Appended, pack
-from tests.faults.group import over_tcp
-from tests.models.knocking import NOBODY, STRANGER, Caller
+from tests.models.knocking import NOBODY, STRANGER, Caller, make_open
 from tests.models.logfmt import parsed
-from tests.models.running import Running, complaint, make, tagged, until
+from tests.models.running import Running, complaint, tagged, until
 
-CALLERS: Final[dict[str, tuple[Role, dict[str, Any]]]] = {
-    "node-9": (Role.NODE, {}),
-    "matching-9": (Role.REPLICA, {"of": ["matching"]}),
-    "order-9": (Role.GATEWAY, {}),
-    "ann": (Role.CLIENT, {}),
-    "audit": (Role.READER, {}),
-    "kim": (Role.ADMIN, {}),
-    "gone": (Role.ADMIN, {}),
-}
-"""Who has a key; that of `gone` was revoked before anybody spoke."""
 OWN: Final = {"matching-9": "matching.9"}
 """As whom one submits, where that is not `gateway.NAME`."""
 CHANNELS: Final = {"matching": m.RESULTS, "credit": m.DECISIONS, "gateway": m.COMMANDS}
@@ -245,12 +233,7 @@ def done_by(what: str, venue: Running, said: bytes, group: AskChange) -> Deed:
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One node with its replayer, replicas and gateways; every door is on tcp."""
-    ports = free_ports()
-    doors = {name: f'"tcp://127.0.0.1:{next(ports)}"' for name in ("order", "marketdata", "marketdata_updates")}
-    config = over_tcp(make(tmp_path_factory.mktemp("keys") / "v", **doors))
-    for name, (role, rights) in CALLERS.items():
-        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, **rights)
-    revoke(config.keys_path, "gone")
+    config = make_open(tmp_path_factory.mktemp("keys") / "v")
     with Running(config).start() as started:
         yield started
 

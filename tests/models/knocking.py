@@ -1,25 +1,49 @@
 """Everybody who may knock at a venue's doors on tcp: what he says, and what comes of it."""
 
 import os
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from gateways.venue import free_ports
 from sequencer.config import Config
-from sequencer.keyring import read_pair, secret_path
-from sequencer.keys import Door
+from sequencer.keyring import issue, read_pair, revoke, secret_path
+from sequencer.keys import Door, Role
 from sequencer.sockets import tune
-from tests.models.running import PATIENCE_S
+from tests.faults.group import over_tcp
+from tests.models.running import PATIENCE_S, make
 
 NOBODY, STRANGER = "nobody", "stranger"
 """Who has no key, and who has one that nobody knows."""
 
-SPEAKS: Final = {Door.PEER: zmq.PUSH, Door.STREAM: zmq.SUB}
+CALLERS: Final[dict[str, tuple[Role, dict[str, Any]]]] = {
+    "node-9": (Role.NODE, {}),
+    "matching-9": (Role.REPLICA, {"of": ["matching"]}),
+    "order-9": (Role.GATEWAY, {}),
+    "ann": (Role.CLIENT, {}),
+    "audit": (Role.READER, {}),
+    "kim": (Role.ADMIN, {}),
+    "gone": (Role.ADMIN, {}),
+}
+"""Who has a key; that of `gone` was revoked before anybody spoke."""
+SPEAKS: Final = {Door.PEER: zmq.PUSH, Door.STREAM: zmq.XSUB}
 ENDS: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED
 )  # fmt: skip
+
+
+def make_open(directory: Path) -> Config:
+    """A venue of one node all of whose doors are on tcp, and keys for everybody."""
+    ports = free_ports()
+    doors = {name: f'"tcp://127.0.0.1:{next(ports)}"' for name in ("order", "marketdata", "marketdata_updates")}
+    config = over_tcp(make(directory, **doors))
+    for name, (role, rights) in CALLERS.items():
+        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, **rights)
+    revoke(config.keys_path, "gone")
+    return config
 
 
 def endpoints(config: Config) -> dict[Door, str]:
@@ -71,11 +95,17 @@ class Caller:
             raise TimeoutError(f"{self.name} hears nothing at {door}")
         return socket.recv_multipart()
 
+    def drain(self, door: Door) -> int:
+        """Throw away what has come; how much it was."""
+        socket, count = self._sockets[door], 0
+        while socket.type != zmq.PUSH and socket.poll(0):
+            socket.recv_multipart()
+            count += 1
+        return count
+
     def _knock(self, door: Door) -> "zmq.Socket[bytes] | None":
         socket = tune(self._context.socket(SPEAKS.get(door, zmq.DEALER)))
-        if socket.type == zmq.SUB:
-            socket.subscribe(b"")
-        else:
+        if socket.type == zmq.DEALER:
             socket.setsockopt(zmq.ROUTING_ID, f"{self.name}/".encode() + os.urandom(4))
         dress(socket, self._config, self.name, self._endpoints[door])
         monitor = socket.get_monitor_socket(ENDS)
