@@ -7,12 +7,10 @@ import msgspec
 import zmq
 
 from sequencer.config import NodeConfig, Source
-from sequencer.errors import UnreachableError
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
-from sequencer.sockets import Context, connect, is_tcp, refusals_of, tune
+from sequencer.sockets import Context, connect, is_tcp, not_let_in, refusals_of, tune
 
 ANSWER_MS = 600
-WHY_NOT = "that key was revoked, is unknown there, or is of a role that asks nothing; `sequencer keys list` tells"
 
 
 def ask(
@@ -54,7 +52,7 @@ def ask(
                 if is_enough(answer):
                     return answers
         if refused and not answers:
-            raise UnreachableError(f"{context.keyring.path} is not let in by {', '.join(sorted(refused))}: {WHY_NOT}")
+            raise not_let_in(next(iter(names)), ", ".join(sorted(refused)))
         return answers
     finally:
         for socket in (*names, *refusals):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from sequencer.errors import ConfigError, IslandError
+from sequencer.errors import ConfigError, IslandError, UnreachableError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
 
@@ -118,6 +118,14 @@ def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
     refusals: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
     refusals.connect(endpoint)
     return refusals
+
+
+def not_let_in(socket: "zmq.Socket[bytes]", who: str) -> UnreachableError:
+    """What to raise where a server does not let this socket in."""
+    return UnreachableError(
+        f"{_context_of(socket).keyring.path} is not let in by {who}: that key was revoked, is unknown there, or is of "
+        "a role that has no business there; `sequencer keys list` tells, on the venue's host"
+    )
 
 
 def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:

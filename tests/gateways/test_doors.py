@@ -11,9 +11,11 @@ import zmq
 
 from engines import messages as m
 from gateways.marketdata.gateway import MarketDataGateway
+from gateways.order.client import OrderConnection
 from gateways.order.gateway import OrderGateway
 from gateways.order.protocol import ENCODER, FROM_GATEWAY, LoggedOff, LoggedOn, Logon
 from sequencer.envelope import Batch, Entry
+from sequencer.errors import UnreachableError
 from sequencer.keyring import revoke
 from sequencer.logs import Log
 from tests.models.house import House, attempt, drained, listen
@@ -121,6 +123,16 @@ def test_a_client_trades_as_himself_alone(trading: Gateway):
 
     assert "your key is not for ann" in trading.hear(stranger, LoggedOff).text
     trading.turn_until(lambda: trading.told.refused("door=orders", "it logs on as ann", "key=bob"), "a refusal")
+
+
+def test_a_client_who_is_not_let_in_is_told_so(trading: Gateway):
+    """At once, and which file his key is in: not as if nobody were there."""
+    trading.gateway.turn()
+    with (
+        OrderConnection(trading.endpoint, context=trading.house.holding("audit")) as connection,
+        pytest.raises(UnreachableError, match=r"audit\.key is not let in by the order gateway"),
+    ):
+        connection.log_on(["ann"])
 
 
 def test_who_takes_the_connection_of_a_client_is_not_that_client(trading: Gateway):
