@@ -8,7 +8,7 @@ import zmq
 
 from sequencer.config import NodeConfig, Source
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
-from sequencer.sockets import Context, connect, is_tcp, not_let_in, refusals_of, tune
+from sequencer.sockets import Context, connect, needs_keys, not_let_in, refusals_of, tune
 
 ANSWER_MS = 600
 
@@ -31,7 +31,7 @@ def ask(
         for node in nodes:
             socket = tune(context.socket(zmq.DEALER))
             names[socket] = node.name
-            if is_tcp(node.ingress):
+            if needs_keys(node.ingress):
                 refusals[refusals_of(socket)] = node.name
             connect(socket, node.ingress)
             socket.send(ENCODER.encode(question))

@@ -6,8 +6,9 @@
                                             Gate.receive --> (whose key, frames)
 
 Rules
-- Over tcp there is CURVE, or nothing: a context without keys neither connects nor listens there.
-- ipc sockets are in directories that are private to their user: who comes there is that user (keys.LOCAL).
+- Over tcp, and whatever else others may reach, there is CURVE, or nothing: a context without keys neither connects nor
+  listens there.
+- ipc sockets are private to their user, by their files' modes: who comes there is that user (keys.LOCAL).
 - Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
 """
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
-_TCP = "tcp://"
+_PRIVATE = ("ipc://", "inproc://")
+_ABSTRACT = "ipc://@"
+"""A name without a file, and so without anybody's rights."""
+_OTHERS = 0o077
 _USER_ID = "User-Id"
 
 
@@ -106,9 +110,9 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(events & zmq.POLLIN)
 
 
-def is_tcp(endpoint: str) -> bool:
-    """Whether keys are asked for there."""
-    return endpoint.startswith(_TCP)
+def needs_keys(endpoint: str) -> bool:
+    """Whether others than this user may get there: anywhere but at a file of his, or in his process."""
+    return endpoint.startswith(_ABSTRACT) or not endpoint.startswith(_PRIVATE)
 
 
 def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
@@ -130,7 +134,7 @@ def not_let_in(socket: "zmq.Socket[bytes]", who: str) -> UnreachableError:
 
 def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     """Connect; over tcp, to the server whose key the list has for this endpoint. Raises ConfigError."""
-    if is_tcp(endpoint):
+    if needs_keys(endpoint):
         keyring = _context_of(socket).keyring
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
@@ -140,13 +144,14 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
     """Listen as a door, or say which configuration key names an endpoint that cannot be had."""
-    made = _context_of(socket) if is_tcp(endpoint) else None
+    made = _context_of(socket) if needs_keys(endpoint) else None
     doorman = made.doorman if made is not None else None
     if made is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    umask = os.umask(_OTHERS)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -157,6 +162,8 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
             errno.ENOENT: "its directory does not exist",
         }.get(error.errno or 0, error.strerror)
         raise IslandError(f"cannot listen on {endpoint} ({key}): {why}") from None
+    finally:
+        os.umask(umask)
     if doorman is not None:
         doorman.watch(socket, door)
     return Gate(socket, door, made)

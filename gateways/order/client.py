@@ -28,7 +28,7 @@ from gateways import events as e
 from gateways.names import Instrument, decimal_parts
 from gateways.order.client_session import ClientSession, LoggedOffError, OrderEntryError, RefusedError
 from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, OrderState, is_operator
-from sequencer.client import connect, is_tcp, not_let_in, readable, refusals_of, tune
+from sequencer.client import connect, needs_keys, not_let_in, readable, refusals_of, tune
 from sequencer.errors import UnreachableError
 
 __all__ = ["LoggedOffError", "OrderClient", "OrderConnection", "OrderEntryError", "RefusedError"]
@@ -151,7 +151,7 @@ class OrderConnection:
 
     def _connect(self) -> "zmq.Socket[bytes]":
         socket = tune(self._context.socket(zmq.DEALER), hwm=HWM)
-        self._refusals = refusals_of(socket) if is_tcp(self._endpoint) else None
+        self._refusals = refusals_of(socket) if needs_keys(self._endpoint) else None
         connect(socket, self._endpoint)
         return socket
 

@@ -1,7 +1,9 @@
 """Doors on tcp, over real sockets: who may not come in is not heard, and who may is not taken for another."""
 
+import os
 import re
 import socket as plain
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -149,6 +151,27 @@ def test_a_doorman_who_died_lets_nobody_in(house: House, monkeypatch: pytest.Mon
     with pytest.raises(IslandError, match="nobody can come in"):
         until(watch.look, "a look")
     first.close(linger=0)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:1", "tipc://{1,2,3}", "ipc://@venue"])
+def test_where_others_come_keys_are_needed(endpoint: str):
+    """Hosts of a cluster, and users of this one: a transport without files has nobody's rights."""
+    made = Context()
+    with pytest.raises(ConfigError, match="needs keys"):
+        bind(made.socket(zmq.ROUTER), endpoint, "key", Door.INGRESS)
+    made.destroy(linger=0)
+
+
+def test_an_ipc_socket_is_its_users_alone(tmp_path: Path):
+    """Whatever the umask and the directory say: who comes there may do everything."""
+    made, before = Context(), os.umask(0)
+    try:
+        bind(made.socket(zmq.ROUTER), f"ipc://{tmp_path}/door", "key", Door.INGRESS)
+        assert os.umask(0) == 0
+        assert stat.S_IMODE((tmp_path / "door").stat().st_mode) & 0o077 == 0
+    finally:
+        os.umask(before)
+        made.destroy(linger=0)
 
 
 # --- whose a message is -----------------------------------------------------------------------
