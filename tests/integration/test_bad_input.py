@@ -13,7 +13,7 @@ import zmq
 from engines import messages as m
 from sequencer.client import tune
 from sequencer.envelope import encode_batch
-from sequencer.protocol import ANSWERS, ENCODER, AskSnapshots, Fetch, Refused, Report
+from sequencer.protocol import ANSWERS, ENCODER, AskSnapshots, AskStatus, Fetch, Refused, Report
 from tests.integration.conftest import Traded
 from tests.models.running import Running, Stream
 
@@ -134,6 +134,23 @@ def test_a_report_that_is_none_says_nothing(case: str, venue: Running):
     speak(venue.config.ingress[0], zmq.DEALER, ENCODER.encode(Report("stranger", REPORTS[case])))
 
     assert venue.row("node-1")["state"] == "live"
+
+
+def test_a_report_under_an_endless_name_is_not_kept(venue: Running):
+    """Nodes keep the last word of each name: what is no name costs them nothing."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        asking = tune(context.socket(zmq.DEALER))
+        asking.connect(venue.config.ingress[0])
+        for said in (Report("x" * (1 << 20), b"\x80"), Report("named", b"\x80"), AskStatus()):
+            asking.send(ENCODER.encode(said))
+        assert asking.poll(20_000)
+        names = {name for name, _age_ms, _body in ANSWERS.decode(asking.recv()).reports}
+    finally:
+        context.destroy(linger=0)
+
+    assert "named" in names
+    assert max(map(len, names)) < 100
 
 
 @pytest.mark.parametrize("door", ["ingress", "replayer", "peer", "order", "marketdata"])
