@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATA ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check acceptance simulate zoo soak fuzz bench clean
+.PHONY: help install up down test test-compose check acceptance simulate zoo soak fuzz bench clean
 SEEDS ?= 1000
 FAILOVERS ?= 200
 FRAMES ?= 1000000
@@ -13,6 +13,7 @@ help:
 	@echo "make up          install what is needed and start the venue in the foreground (Ctrl-C stops it)"
 	@echo "make down        stop a venue that runs in the background"
 	@echo "make test        install what is needed and pass every test and check"
+	@echo "make test-compose  build the image, bring compose.yaml up, and hurt it in every way (needs Docker)"
 	@echo "make acceptance  the whole real flow against the naive model (some minutes)"
 	@echo "make simulate    whole groups on a virtual clock, network and disk: SEEDS=n, START=n"
 	@echo "make zoo         what catches each of the known bugs, and in how many seeds"
@@ -43,11 +44,18 @@ up: install
 down: install
 	@$(BIN)/sequencer down --data $(DATA)
 
-# On all processors. Whole venues go by file: tests of one file may share a venue.
+# On all processors. Whole venues go by file: tests of one file may share a venue. Containers come last, and are skipped
+# where there is no Docker engine.
 PROCESSES := tests/integration tests/faults
+CONTAINERS := tests/compose
 test: check
-	@$(BIN)/python -m pytest -n auto $(PROCESSES:%=--ignore=%)
+	@$(BIN)/python -m pytest -n auto $(PROCESSES:%=--ignore=%) $(CONTAINERS:%=--ignore=%)
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PROCESSES)
+	@$(BIN)/python -m pytest $(CONTAINERS)
+
+# Needs a Docker engine with compose. Builds the image, and sets fire to the venue of compose.yaml.
+test-compose: install
+	@$(BIN)/python -m pytest $(CONTAINERS)
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py

@@ -17,6 +17,7 @@ import zmq
 
 from benchmarks.nodes import Nodes
 from benchmarks.report import cpu_seconds, print_rows
+from gateways.layout import loopback, together
 from gateways.venue import create
 from sequencer.client import Context, Submitter, Subscriber, hold_memory
 from sequencer.config import Config
@@ -101,13 +102,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--windows", type=int, nargs="*", default=[64, 256, 1024])
     parser.add_argument("--dir", default=None, help="scratch directory, on the disk to be measured")
+    parser.add_argument("--tcp", action="store_true", help="over tcp with CURVE, and not over ipc")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     hold_memory()
     rows: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory(dir=options.dir) as scratch:
-            config = create(Path(scratch), options.nodes)
+            config = create(Path(scratch), options.nodes, loopback if options.tcp else together)
             with Nodes(config) as nodes:
                 pids = {name: nodes.pids[name] for name in nodes.names}
                 for window in options.windows:

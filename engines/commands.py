@@ -1,6 +1,7 @@
 """What the engines add to the `sequencer` command: replicas and their snapshots, accounts, the determinism check."""
 
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,10 @@ def register(app: typer.Typer) -> None:
 
 def attach(
     machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
-    name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process. [MACHINE-PID]")] = "",
+    name: Annotated[
+        str,
+        typer.Option(help="Its name, that of no other. [MACHINE-PID; in a container, MACHINE-HOST]"),
+    ] = "",
     shard: Annotated[str, typer.Option(help="Shard I of N, as I/N; one that is not in force is silent.")] = "0/1",
     data: DataDir = DEFAULT_DATA,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Skip lint and proof of a class of your own.")] = False,
@@ -75,10 +79,15 @@ def attach(
     config = Config.load(data)
     if ":" in machine and not unchecked:
         _check(machine, data)
-    name = name or f"{machines.find(machine)().name}-{os.getpid()}"
+    name = name or f"{machines.find(machine)().name}-{_this_process()}"
     config = config.held_by(name)
     with process(config, name, machines.cut(machine, shard)[1].machine):
         run(config, machine, name, shard, stop_signal(), memory_mib=_allowance(machine, memory))
+
+
+def _this_process() -> str:
+    """What no other process of the venue is called: the first of a container has the container's name."""
+    return str(os.getpid()) if os.getpid() != 1 else socket.gethostname()
 
 
 def _allowance(machine: str, asked_mib: int) -> int:

@@ -22,7 +22,7 @@ from engines.verdicts import verdicts
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError
-from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.log_tools import can_ask_nodes, entries_of
 from sequencer.sockets import context
 
 STOPPED: Final = ("halted", "stuck", "diverged")
@@ -112,7 +112,7 @@ def _state_before(
     """A machine in the latest state before a sequence number that is kept, the index to go on at, skips and shards."""
     make, cut_off = cut(machine, spec)
     shard = cut_off.sender
-    if not has_nodes_here(config):  # nobody serves snapshots: from the beginning of the files
+    if not can_ask_nodes(config):  # nobody serves snapshots: from the beginning of the files
         silent = not make().writes
         skipped = skips_in(entries_of(config), cut_off, silent=silent)
         return make(), 1, skipped, Sharding(cut_off, silent=silent)

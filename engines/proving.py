@@ -37,7 +37,7 @@ from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
 from sequencer.group import committed_index
-from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.log_tools import can_ask_nodes, entries_of
 
 STATE_EVERY: Final = 101
 """Entries after which states are compared, and the second process goes on with a restored machine."""
@@ -77,7 +77,7 @@ def prove(data_dir: Path, machine: str, messages: int = 0) -> Proof:
     find(machine)
     config = Config.load(data_dir)
     # A running venue's log grows: all processes end at the same place.
-    last_index = committed_index(config, CONFIRM_S) if has_nodes_here(config) else INDEX_MAX
+    last_index = committed_index(config, CONFIRM_S) if can_ask_nodes(config) else INDEX_MAX
     limits = [str(messages), str(last_index)]
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch) / mode for mode in _MODES]

@@ -15,15 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateways import export, trades
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
+from gateways.layout import CERTIFICATE, PRIVATE_KEY
 from gateways.marketdata.client import MarketDataClient
 from gateways.marketdata.fold import depth_in_log
 from gateways.up import detach, up
-from gateways.venue import CERTIFICATE, PRIVATE_KEY
+from gateways.venue import create_apart
 from gateways.web.keys import Keys, rights_of
 from sequencer.client import stop_signal
-from sequencer.config import Config, KeyPair
+from sequencer.config import Config, KeyPair, config_path
 from sequencer.errors import ConfigError
-from sequencer.log_tools import entries_of, has_nodes_here
+from sequencer.log_tools import can_ask_nodes, entries_of
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
 from sequencer.process import claim, process
 from sequencer.sockets import context
@@ -53,6 +54,9 @@ trade_app = typer.Typer(no_args_is_help=True, help="Trades that have to be mende
 def register(app: typer.Typer) -> None:
     """Add the gateways' commands."""
     app.command("up", epilog="Example: sequencer up --data ./data --flow")(up_command)
+    app.command("init", epilog="Example: sequencer init --data ./shared --hosts ./hosts --name venue.example")(
+        init_command
+    )
     app.command("gateway", rich_help_panel="Processes", epilog="Example: sequencer gateway order --name order-1")(
         gateway_command
     )
@@ -83,6 +87,24 @@ def up_command(
         up(data, nodes, words if flow else None, stop_signal(), console)
 
 
+def init_command(
+    hosts: Annotated[Path, typer.Option(help="For each host, a directory with what it alone has.")],
+    data: DataDir = DEFAULT_DATA,
+    nodes: Annotated[int | None, typer.Option(help="Sequencer nodes of a new venue: 1, 3 (the default) or 5.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A name or address by which clients reach web and FIX. [localhost]")
+    ] = None,
+) -> None:
+    """Make a venue whose processes run on hosts of their own, and do not start it. What is there already stays.
+
+    DATA gets what all hosts share, venue.toml and keys.toml: each finds it there by SEQUENCER_CONFIG, or has a copy.
+    HOSTS/NAME is to become the data directory of the host NAME, and of no other: it has its key.
+    """
+    config = create_apart(data, hosts, nodes, tuple(name or ("localhost",)))
+    count = len(config.nodes) + len(config.processes)
+    console.print(f"a venue of {count} hosts: {config_path(data)}, {hosts}", highlight=False, soft_wrap=True)
+
+
 def gateway_command(
     kind: Annotated[str, typer.Argument(help="order, fix, marketdata or web.")],
     name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process.")],
@@ -105,7 +127,7 @@ def book_command(
 ) -> None:
     """Show the book of an instrument: from the market data gateway, or from the log when the venue is stopped."""
     config = Config.load(data)
-    if not at and has_nodes_here(config):
+    if not at and can_ask_nodes(config):
         endpoints = config.endpoint("marketdata"), config.endpoint("marketdata_updates")
         with context(config) as made, MarketDataClient(*endpoints, context=made) as client:
             shown = client.book(symbol, depth)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from gateways.tls import Certificate, Handshakes
-from sequencer.config import Config
+from sequencer.config import Config, listening_host
 from sequencer.errors import ConfigError, IslandError
 from sequencer.logs import Log
 
@@ -41,7 +41,7 @@ class Listener:
         factory = make if self._certificate is None else Handshakes(self._certificate, make, self._failed)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                factory, host.strip("[]"), int(port), backlog=BACKLOG
+                factory, listening_host(host) or None, int(port), backlog=BACKLOG
             )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "expected tcp://HOST:PORT"

@@ -20,7 +20,9 @@ speak TLS where they have a certificate; one without is plain, and refused unles
 hosts share, venue.toml and keys.toml, may be in a directory of its own: CONFIG_VARIABLE.
 """
 
+import contextlib
 import os
+import socket
 import tomllib
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -243,10 +245,22 @@ class Config(msgspec.Struct, frozen=True):
 
     def keyring(self) -> Keyring:
         """The keys of who has read this. Raises ConfigError."""
-        servers = {getattr(node, door): node.name for node in self.nodes for door in NODE_DOORS}
-        servers |= {endpoint: f"endpoints.{name}" for name, endpoint in self.endpoints.items()}
         own = self.holder.removesuffix("-replayer")
-        return Keyring.load(self.keys_path, self.secrets_directory, own, servers)
+        return Keyring.load(self.keys_path, self.secrets_directory, own, self._servers)
+
+    def _servers(self) -> dict[str, str]:
+        """Whose key is to be expected where: as this has it, and as the file has it by now."""
+        servers: dict[str, str] = {}
+        for config in (self._as_it_is_now(), self):
+            servers |= {getattr(node, door): node.name for node in config.nodes for door in NODE_DOORS}
+            servers |= {endpoint: f"endpoints.{name}" for name, endpoint in config.endpoints.items()}
+        return servers
+
+    def _as_it_is_now(self) -> "Config":
+        try:
+            return Config.load(self.data_dir)
+        except ConfigError:
+            return self
 
     @property
     def keys_path(self) -> Path:
@@ -322,6 +336,16 @@ class Config(msgspec.Struct, frozen=True):
 def config_path(data_dir: Path) -> Path:
     """Where the venue.toml is that belongs to a data directory."""
     return Path(os.environ.get(CONFIG_VARIABLE, "") or data_dir) / FILE_NAME
+
+
+def listening_host(host: str) -> str:
+    """Where a process listens that is found at `host`: at an address or interface alone, for a name everywhere ("").
+
+    A host that has several networks has the name in each of them.
+    """
+    with contextlib.suppress(ValueError):
+        return str(ip_address(host.strip("[]")))
+    return host if host in ("localhost", *(name for _index, name in socket.if_nameindex())) else ""
 
 
 def endpoint_in(base: Path, endpoint: str) -> str:

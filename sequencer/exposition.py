@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from sequencer.config import listening_host
 from sequencer.errors import IslandError
 
 SILENT_S: Final = 5.0
@@ -77,7 +78,7 @@ class Exposition:
         ProcessCollector(registry=self._registry)
         host, _, port = address.rpartition(":")
         try:
-            self._server = ThreadingHTTPServer((host.strip("[]"), int(port)), self._handler())
+            self._server = ThreadingHTTPServer((listening_host(host), int(port)), self._handler())
         except OSError as error:
             raise IslandError(f"cannot listen on {address} (monitoring.{name}): {error.strerror}") from None
         self._server.daemon_threads = True

@@ -3,6 +3,8 @@
 venue.toml [[nodes]], [processes] --issue_missing--> keys.toml, keys/NAME.key
 """
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from sequencer.config import Config, ProcessConfig
@@ -17,14 +19,18 @@ _OPERATING: Final = ("web",)
 """Kinds of gateways that operators' wishes come through."""
 
 
-def issue_missing(config: Config) -> list[Key]:
-    """Make the keys that a venue of its own needs and does not have; return them. Raises ConfigError."""
+def issue_missing(config: Config, key_of: Callable[[str], Path] | None = None) -> list[Key]:
+    """Make the keys that a venue needs and does not have, in the files that `key_of` tells; return them.
+
+    Raises ConfigError.
+    """
+    place = key_of or (lambda name: secret_path(config.secrets_directory, name))
     listed = read_keys(config.keys_path) if config.keys_path.exists() else Keys()
     wanted: dict[str, tuple[Role, Rights]] = {node.name: (Role.NODE, {}) for node in config.nodes}
     wanted |= {name: _role(process) for name, process in config.processes.items()}
     wanted[ADMIN] = (Role.ADMIN, {})
     return [
-        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, **rights)
+        issue(config.keys_path, place(name), name, role, **rights)
         for name, (role, rights) in wanted.items()
         if listed.named(name) is None
     ]

@@ -14,8 +14,9 @@ import fcntl
 import os
 import re
 import stat
+import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,6 +27,8 @@ from sequencer.errors import ConfigError
 from sequencer.keys import FILE_NAME, Z85, Z85_CHARACTERS, Key, Keys, Role, standard
 
 DIRECTORY: Final = "keys"
+AGAIN_S: Final = 1.0
+"""An endpoint that is not known makes a process read venue.toml again, and not more often than this."""
 ADMIN: Final = "admin"
 """Whose key commands use, unless KEY_VARIABLE says otherwise."""
 KEY_VARIABLE: Final = "SEQUENCER_KEY"
@@ -51,31 +54,41 @@ class _Pair(msgspec.Struct):
 class Keyring:
     """What one process has: its pair, the list, and whose key is to be expected at which endpoint."""
 
-    def __init__(self, path: Path, list_path: Path, servers: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, list_path: Path, servers: Callable[[], Mapping[str, str]]) -> None:
         """The pair is at `path`. Raises ConfigError."""
         self.path = path
         self.public, self.secret = read_pair(path)
-        self._servers = servers
+        self._read_servers = servers
+        self._servers = servers()
         """Endpoint -> name of a key, or `endpoints.NAME`."""
+        self._read_servers_s = time.monotonic()
         self._list_path = list_path
         self._seen = _looks(list_path)
         self.keys = read_keys(list_path)
 
     @classmethod
-    def load(cls, list_path: Path, secrets: Path, name: str, servers: Mapping[str, str]) -> "Keyring":
+    def load(cls, list_path: Path, secrets: Path, name: str, servers: Callable[[], Mapping[str, str]]) -> "Keyring":
         """The keyring of a process, or of who gives commands (""). Raises ConfigError."""
         wanted = os.environ.get(KEY_VARIABLE, "")
         return cls(Path(wanted) if wanted else secret_path(secrets, name or ADMIN), list_path, servers)
 
-    def server(self, endpoint: str) -> bytes:
-        """The public key of who listens at an endpoint. Raises ConfigError."""
-        name = self._servers.get(endpoint, "")
+    def server(self, endpoint: str, name: str = "") -> bytes:
+        """The public key of who listens at an endpoint: of `name`, where that is known. Raises ConfigError."""
+        name = name or (self._servers[endpoint] if self.knows(endpoint) else "")
         door = name.removeprefix("endpoints.")
         key = self.keys.serving(door) if door != name else self.keys.named(name)
         if key is None:
             whose = f"a key that serves `{door}`" if door != name else f"a key of {name or 'a server that is known'}"
             raise ConfigError(f"{FILE_NAME}: expected {whose} for {endpoint}: `sequencer keys issue` makes one")
         return key.public.encode()
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether it is known who listens at an endpoint; it may have become known meanwhile."""
+        now_s = time.monotonic()
+        if endpoint not in self._servers and now_s - self._read_servers_s > AGAIN_S:
+            self._read_servers_s = now_s
+            self._servers = self._read_servers()
+        return endpoint in self._servers
 
     def refresh(self) -> frozenset[str]:
         """Read the list anew where it has changed; the public keys that do not count as they did.
@@ -161,13 +174,14 @@ def issue(
     *,
     of: Iterable[str] = (),
     serves: Iterable[str] = (),
+    processes: Iterable[str] = (),
     operates: bool = False,
 ) -> Key:
     """Make a key, in a file of its own, and list it; for the rights see `standard`. Raises ConfigError."""
     import zmq  # noqa: PLC0415 - who only reads keys need not have it
 
     public, secret = zmq.curve_keypair()
-    key = standard(name, role, public.decode(), of=of, serves=serves, operates=operates)
+    key = standard(name, role, public.decode(), of=of, serves=serves, processes=processes, operates=operates)
     with _changing(list_path):
         keys = (read_keys(list_path) if list_path.exists() else Keys()).with_key(key)
         write_pair(path, name, public, secret)

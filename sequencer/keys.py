@@ -120,16 +120,20 @@ def standard(
     *,
     of: Iterable[str] = (),
     serves: Iterable[str] = (),
+    processes: Iterable[str] = (),
     operates: bool = False,
 ) -> Key:
-    """A key with the rights that its role usually has. `of`: the machines of a replica, the clients of a client."""
-    named = tuple(of)
+    """A key with the rights that its role usually has. `of`: the machines of a replica, the clients of a client.
+
+    `processes`: the names of its processes, where these are not like its own.
+    """
+    named, others = tuple(of), tuple(processes)
     match role:
         case Role.NODE:
             return Key(name, role, public, processes=(name, f"{name}-replayer"))
         case Role.REPLICA:
             senders = tuple(f"{machine}.*" for machine in named or (name,))
-            return Key(name, role, public, senders=senders, processes=(name, f"{name}-*"))
+            return Key(name, role, public, senders=senders, processes=others or (name, f"{name}-*"))
         case Role.GATEWAY:
             return Key(
                 name,
@@ -143,7 +147,7 @@ def standard(
         case Role.CLIENT:
             return Key(name, role, public, clients=named or (name,))
         case Role.READER:
-            return Key(name, role, public, processes=(name, f"{name}-*"))
+            return Key(name, role, public, processes=others or (name, f"{name}-*"))
         case Role.ADMIN:
             return Key(name, role, public, processes=("*",), clients=("*",), operates=True)
 

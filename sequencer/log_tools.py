@@ -35,16 +35,17 @@ def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
 
     How far they go is what a quorum says; without one, what the first replayer holds.
     """
-    if has_nodes_here(config):
+    if can_ask_nodes(config):
         with context(config) as made:
             yield from Replay(config.sources, first_index, _confirmed_index(config), context=made)
     else:
         yield from _entries_in_files(config, first_index)
 
 
-def has_nodes_here(config: Config) -> bool:
-    """Whether a node of the venue runs on this host."""
-    return any(node.name in running(config.data_dir) for node in config.nodes)
+def can_ask_nodes(config: Config) -> bool:
+    """Whether nodes are to be asked: one runs on this host, or they are all on others, with their journals."""
+    here = running(config.data_dir)
+    return any(node.name in here for node in config.nodes) or not journal_directories(config)
 
 
 def _confirmed_index(config: Config) -> int | None:
@@ -171,7 +172,7 @@ def dump(config: Config, first: int, last: int | None, *, messages: bool) -> Ite
 def tail(config: Config, entries: int, stop: StopSignal, *, messages: bool, follow: bool) -> Iterator[str]:
     """JSON lines of the last entries, and of those that come, until `stop`."""
     formats = _formats()
-    if not follow or not has_nodes_here(config):
+    if not follow or not can_ask_nodes(config):
         for entry in list(entries_of(config))[-entries:]:
             yield from _lines(entry, formats, messages=messages)
         return

@@ -20,6 +20,7 @@ from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
+from sequencer.errors import ConfigError
 from sequencer.key_watch import KeyWatch
 from sequencer.keys import LOCAL, Door, Key
 from sequencer.logs import open_log
@@ -162,7 +163,7 @@ class Node:
         if self._core.raft.members is not self._members_met:
             self._meet_members(self._core.raft.members)
         if peer not in self._peers_out:
-            self._meet_former(peer)
+            self._meet(peer)
         socket = self._peers_out.get(peer)
         if socket is not None:
             self._send(socket, [self._config.cluster, *pack(message)])
@@ -209,10 +210,12 @@ class Node:
         for member in members.all:
             self._connect(member)
 
-    def _meet_former(self, name: str) -> None:
-        """Connect to one that was removed before this process began, and does not know."""
-        former = self._core.raft.log.former(name)
-        if former is not None:
+    def _meet(self, name: str) -> None:
+        """Connect to one that had no key yet, or was removed before this process began, and does not know."""
+        member, former = self._core.raft.members.find(name), self._core.raft.log.former(name)
+        if member is not None:
+            self._connect(member)
+        elif former is not None:
             self._connect(former[0])
 
     def _connect(self, member: Member) -> None:
@@ -223,7 +226,12 @@ class Node:
             self._peers_out[member.name].close(linger=0)
         socket = tune(self._context.socket(zmq.PUSH))
         socket.setsockopt(zmq.IMMEDIATE, 1)
-        connect(socket, endpoint)
+        try:
+            connect(socket, endpoint, member.name)
+        except ConfigError as error:
+            socket.close(linger=0)
+            self._chronicle.log.seldom("warning", "member not reached", member=member.name, why=str(error))
+            return
         self._peers_out[member.name] = socket
         self._peer_endpoints[member.name] = endpoint
 

@@ -19,7 +19,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
-DataDir = Annotated[Path, typer.Option("--data", help="The venue's data directory.", show_default=True)]
+DataDir = Annotated[
+    Path, typer.Option("--data", envvar="SEQUENCER_DATA", help="The venue's data directory.", show_default=True)
+]
 OutputFormat = Annotated[Format, typer.Option("-o", "--output", help="table or json.")]
 DEFAULT_DATA = Path("./data")
 

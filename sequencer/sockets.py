@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
+from sequencer.config import Config, listening_host
 from sequencer.errors import ConfigError, IslandError, UnreachableError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
 
 if TYPE_CHECKING:
-    from sequencer.config import Config
     from sequencer.doorman import Doorman, Refusal
 
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
+_TCP = "tcp://"
 _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
@@ -132,11 +133,16 @@ def not_let_in(socket: "zmq.Socket[bytes]", who: str) -> UnreachableError:
     )
 
 
-def connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    """Connect; over tcp, to the server whose key the list has for this endpoint. Raises ConfigError."""
+def can_connect(socket: "zmq.Socket[bytes]", endpoint: str) -> bool:
+    """Whether it is known who listens at an endpoint."""
+    return not needs_keys(endpoint) or _context_of(socket).keyring.knows(endpoint)
+
+
+def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> None:
+    """Connect; over tcp, to who has the key of `server`, or listens there as venue.toml says. Raises ConfigError."""
     if needs_keys(endpoint):
         keyring = _context_of(socket).keyring
-        socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint))
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
     socket.connect(endpoint)
@@ -153,7 +159,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     umask = os.umask(_OTHERS)
     try:
-        socket.bind(endpoint)
+        socket.bind(_listening(endpoint))
     except zmq.ZMQError as error:
         why = {
             errno.EADDRINUSE: "another program listens there: stop it or choose another port",
@@ -209,6 +215,13 @@ def context(config: "Config") -> Iterator[Context]:
         yield made
     finally:
         made.destroy(linger=0)
+
+
+def _listening(endpoint: str) -> str:
+    if not endpoint.startswith(_TCP):
+        return endpoint
+    host, _, port = endpoint.removeprefix(_TCP).rpartition(":")
+    return endpoint if host == "*" or listening_host(host) else f"{_TCP}*:{port}"
 
 
 def _context_of(socket: "zmq.Socket[bytes]") -> Context:

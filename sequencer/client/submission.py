@@ -38,7 +38,7 @@ class Submission:
     """The state of one sender. `now_ms` tells a monotonic time, `random(n)` gives n bytes that nobody else draws.
 
     `leader` tells the ingress of the node that leads, as the stream says, or nothing: what is unanswered is sent
-    there at once when that changes.
+    there at once when that changes. `can_reach` tells whether there is a way to an ingress that a node names.
 
     The shell sends `outbox` to `target` and empties it, after each call.
     """
@@ -52,6 +52,7 @@ class Submission:
         random: Callable[[int], bytes] = os.urandom,
         opened: bool = False,
         leader: Callable[[], str] = lambda: "",
+        can_reach: Callable[[str], bool] = lambda _ingress: True,
     ) -> None:
         self.sender = sender
         self.is_open = opened
@@ -65,6 +66,7 @@ class Submission:
         self.target = ingress[0]
         self.outbox: list[bytes | memoryview] = []
         self._ingress = list(ingress)
+        self._can_reach = can_reach
         self._now_ms = now_ms
         self._random = random
         self._shares_chain = opened
@@ -246,7 +248,7 @@ class Submission:
             )
 
     def _on_not_leader(self, answer: NotLeader) -> None:
-        if not answer.ingress or answer.ingress == self._silent:
+        if not answer.ingress or answer.ingress == self._silent or not self._can_reach(answer.ingress):
             if self._ask_again_ms is None:
                 self._ask_again_ms = self._now_ms() + LEADERLESS_PAUSE_MS
         elif answer.ingress != self.target:

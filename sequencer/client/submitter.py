@@ -12,7 +12,7 @@ import zmq
 from sequencer.client.submission import Submission
 from sequencer.envelope import Batch
 from sequencer.protocol import ANSWERS, identity_of
-from sequencer.sockets import connect, readable, tune
+from sequencer.sockets import can_connect, connect, readable, tune
 
 
 class Submitter:
@@ -33,9 +33,16 @@ class Submitter:
         leader: Callable[[], str] = lambda: "",
     ) -> None:
         self.sender = sender
-        self._core = Submission(ingress, sender, now_ms=_now_ms, opened=opened, leader=leader)
-        self._connected = self._core.target
         self._socket = tune(context.socket(zmq.DEALER), hwm=10_000)
+        self._core = Submission(
+            ingress,
+            sender,
+            now_ms=_now_ms,
+            opened=opened,
+            leader=leader,
+            can_reach=lambda endpoint: can_connect(self._socket, endpoint),
+        )
+        self._connected = self._core.target
         self._socket.setsockopt(zmq.ROUTING_ID, identity_of(name or sender, os.urandom(4)))
         connect(self._socket, self._connected)
 

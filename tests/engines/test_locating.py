@@ -35,7 +35,7 @@ def test_a_search_is_begun_again_until_it_finds_something(attempts: Search):
             told.append(locator.error)
         return found
 
-    found = until(tended, "the message is found")
+    found = until(tended, "the message is found", 20.0)
     assert (found.sequence, found.command) == (7, 5)
     assert told == ["OSError: no node answers", "done again, one message after the other, nothing raises"]
     assert (locator.error, locator.tend()) == ("", None)

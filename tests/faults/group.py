@@ -19,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from gateways.venue import free_ports
+from gateways.layout import free_ports
 from sequencer.asking import ask
 from sequencer.config import FILE_NAME, NODE_DOORS, Config, NodeConfig
 from sequencer.keyring import secret_path

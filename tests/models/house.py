@@ -6,7 +6,7 @@ from typing import Any
 
 import zmq
 
-from gateways.venue import free_ports
+from gateways.layout import free_ports
 from sequencer.doorman import Refusal
 from sequencer.keyring import Keyring, issue, revoke, secret_path
 from sequencer.keys import FILE_NAME, Door, Role
@@ -80,7 +80,7 @@ class Holder:
         self._house, self._name = house, name
 
     def keyring(self) -> Keyring:
-        return Keyring.load(self._house.list, self._house.secrets, self._name, self._house.servers)
+        return Keyring.load(self._house.list, self._house.secrets, self._name, lambda: self._house.servers)
 
 
 def heard(gate: Gate) -> tuple[str, bytes]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from gateways.venue import free_ports
+from gateways.layout import free_ports
 from sequencer.config import Config
 from sequencer.keyring import issue, read_pair, revoke, secret_path
 from sequencer.keys import Door, Role

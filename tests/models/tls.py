@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateways import certificates
-from gateways.venue import CERTIFICATE, PRIVATE_KEY
+from gateways.layout import CERTIFICATE, PRIVATE_KEY
 from sequencer.config import FILE_NAME, Config, KeyPair
 
 HOSTS = ("localhost", "127.0.0.1")

@@ -29,7 +29,7 @@ class Files:
         return secret_path(self.secrets, name)
 
     def keyring(self, name: str, **servers: str) -> Keyring:
-        return Keyring.load(self.list, self.secrets, name, servers)
+        return Keyring.load(self.list, self.secrets, name, lambda: servers)
 
 
 @pytest.fixture

@@ -1,0 +1,175 @@
+"""The venue of compose.yaml under fire, with real orders: judged by a checker that shares no code with it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.compose.containers import BUILD_S, PROJECT, ROOT, Containers, docker, works
+from tests.faults.load import HEAVY_BYTES, LIGHT_BYTES, Load
+from tests.models.running import until
+
+pytestmark = pytest.mark.skipif(not works(), reason="needs a Docker engine with compose")
+
+ENGINES = ("matching-1", "credit-1")
+GATEWAYS = ("order-1", "marketdata-1", "fix-1", "web-1")
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    name = f"{PROJECT}:one"
+    docker("build", "-q", "-t", name, str(ROOT), timeout_s=BUILD_S)
+    yield name
+    docker("image", "rm", "-f", name)
+
+
+@pytest.fixture(scope="module")
+def stage(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Containers, Load]]:
+    """One venue for all acts; the demo flow trades, and beside it a load whose every batch is accounted for."""
+    with Containers(tmp_path_factory.mktemp("compose"), image) as venue:
+        venue.compose("--profile", "demo", "up", "-d", "--no-build", "flow")
+        with Load(venue) as load:  # type: ignore[arg-type]
+            yield venue, load
+
+
+def test_the_venue_is_well_and_trades(stage: tuple[Containers, Load]):
+    """All is healthy by itself, and the flow makes trades."""
+    venue, load = stage
+    venue.await_well()
+    until(lambda: venue.rows("marketdata-1")[0].get("instruments"), "the flow has begun")
+    until(lambda: venue.json("book", "BTC-USD")["buys"], "a book")
+
+    assert load.judge() == []
+
+
+def kill_leader(venue: Containers, load: Load) -> None:
+    """It is started again by Docker; another leads meanwhile."""
+    leader = until(lambda: venue.leader, "a leader")
+    venue.kill(leader)
+    load.until(lambda: venue.leader not in ("", leader), "another leads")
+    load.await_progress()
+
+
+def pause_leader(venue: Containers, load: Load) -> None:
+    """Its host stands still; another leads."""
+    leader = until(lambda: venue.leader, "a leader")
+    with venue.paused(leader):
+        load.until(lambda: venue.leader not in ("", leader), "another leads")
+        load.await_progress()
+
+
+def disconnect_leader(venue: Containers, load: Load) -> None:
+    """It hears no other node; another leads."""
+    leader = until(lambda: venue.leader, "a leader")
+    with venue.disconnected(leader, "replication"):
+        load.until(lambda: venue.leader not in ("", leader), "another leads")
+        load.await_progress()
+
+
+def mute_leader(venue: Containers, load: Load) -> None:
+    """One direction is cut: it hears the others, and they do not hear it."""
+    leader = until(lambda: venue.leader, "a leader")
+    with venue.muted(leader):
+        load.until(lambda: venue.leader not in ("", leader), "another leads")
+        load.await_progress()
+
+
+def disconnect_follower(venue: Containers, load: Load) -> None:
+    """It is reached by nobody; nobody needs it."""
+    follower = venue.follower
+    with venue.disconnected(follower, "replication"), venue.disconnected(follower, "stream"):
+        load.await_progress(50)
+
+
+def fill_a_node(venue: Containers, load: Load) -> None:
+    """Its disk is full: it says so, the others go on, and it goes on by itself when there is room."""
+    venue.small_disk.fill()
+    load.payload_bytes = HEAVY_BYTES
+    try:
+        load.until(lambda: any("node-3 is full" in one for one in venue.problems), "node-3 is full")
+        load.await_progress()
+    finally:
+        load.payload_bytes = LIGHT_BYTES
+        venue.small_disk.free()
+
+
+def kill_engines(venue: Containers, load: Load) -> None:
+    """One replica of each machine at once: the other one speaks on."""
+    before = max(row["position"] for row in venue.rows("matching-2"))
+    venue.kill(*ENGINES)
+    load.until(lambda: max(row["position"] for row in venue.rows("matching-2")) > before, "matching goes on")
+
+
+def pause_and_disconnect_engines(venue: Containers, load: Load) -> None:
+    """One stands still, another has no network."""
+    with venue.paused("matching-2"), venue.disconnected("credit-2", "stream"):
+        load.await_progress(100)
+
+
+def kill_gateways(venue: Containers, load: Load) -> None:
+    """All doors at once."""
+    venue.kill(*GATEWAYS)
+    load.await_progress()
+
+
+def kill_everything(venue: Containers, load: Load) -> None:
+    """As a power failure would."""
+    nodes = venue.names
+    venue.kill(*nodes, *(f"{name}-replayer" for name in nodes), *ENGINES, "matching-2", "credit-2", *GATEWAYS)
+    load.await_progress()
+
+
+def roll_out(venue: Containers, load: Load) -> None:
+    """A new image, host by host; the next is not touched before the last is well."""
+    image = f"{PROJECT}:two"
+    docker("build", "-q", "-t", image, "-", input=f"FROM {venue.image}\nLABEL version=two\n")
+    for service in ("matching-1", "order-1", "node-1", "node-2", "node-3"):
+        venue.renew(service, image)
+        load.await_progress()
+        until(lambda: not venue.problems, f"{service} is well again")
+    docker("image", "rm", "-f", image)
+
+
+def attach_and_detach(venue: Containers, load: Load) -> None:
+    """One more replica under its container's name, while it trades; then it leaves."""
+    container = venue.compose("run", "-d", "--no-deps", "attach", "matching").split()[-1]
+    name = f"matching-{container[:12]}"
+    load.until(lambda: [row for row in venue.rows(name) if row["state"] == "live"], f"{name} is live")
+    venue.command("detach", name)
+    load.until(lambda: not venue.rows(name), f"{name} is gone")
+
+
+ACTS = (
+    kill_leader, pause_leader, disconnect_leader, mute_leader, disconnect_follower, fill_a_node, kill_engines,
+    pause_and_disconnect_engines, kill_gateways, attach_and_detach, roll_out, kill_everything,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ACTS, ids=[act.__name__ for act in ACTS])
+def test_every_promise_holds_through(act, stage: tuple[Containers, Load]):
+    """Nothing is lost, doubled or reordered; all are well again by themselves, and replicas have the same state."""
+    venue, load = stage
+    act(venue, load)
+    load.await_observers()
+    venue.await_well()
+
+    assert load.judge() == []
+
+
+def test_no_secret_is_in_the_image(image: str):
+    """What is built holds no key, and nothing of this tree but the program."""
+    asked = ["find", "/", "-xdev", "-name", "*.key", "-o", "-name", ".git"]
+    found = docker("run", "--rm", "--user", "0", "--entrypoint", asked[0], image, *asked[1:])
+
+    assert [path for path in found.split() if not path.startswith(("/usr/share", "/etc/ssl"))] == []
+
+
+def test_a_container_can_do_little(stage: tuple[Containers, Load]):
+    """It is not root, cannot write to its own program, and has no capability."""
+    venue, _load = stage
+    said = venue.compose(
+        "exec", "-T", "order-1", "bash", "-c", "id -u; grep CapEff /proc/self/status; touch /opt/x || echo no"
+    )
+
+    assert said.split() == ["10001", "CapEff:", "0000000000000000", "no"]
+    with pytest.raises(RuntimeError, match="Read-only"):
+        venue.compose("exec", "-T", "order-1", "bash", "-c", "echo > /config/keys.toml")

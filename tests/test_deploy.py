@@ -1,0 +1,56 @@
+"""What is deployed is well-formed: the container files, the manifests, the unit, the lock."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MANIFESTS = [
+    pytest.param(one, id=f"{one['kind']}-{one['metadata']['name']}")
+    for one in yaml.safe_load_all((ROOT / "deploy/kubernetes/island.yaml").read_text())
+]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_a_manifest_is_valid(manifest: dict[str, object]):
+    """By the schema of the API, with no field that it does not know."""
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_all_processes_of_a_venue_are_deployed():
+    """What `sequencer init` makes a host for has a service, and a set of pods."""
+    hosts = {f"{kind}-{number}" for kind, count in _pods().items() for number in range(1, count + 1)}
+    made = {volume.partition(":")[0] for volume in COMPOSE["services"]["init"]["volumes"]} - {"config"}
+
+    assert made - {"admin", "attach", "flow"} == hosts
+    assert made <= COMPOSE["services"].keys()
+
+
+def test_no_container_is_privileged():
+    """All but `init` run as nobody in particular, with no capability, and write to their volume alone."""
+    ours = {name: one for name, one in COMPOSE["services"].items() if "ISLAND_IMAGE" in one["image"]}
+    open_ones = [name for name, one in ours.items() if not one["read_only"] or one["cap_drop"] != ["ALL"]]
+    roots = [name for name, one in ours.items() if one.get("user") == "0"]
+
+    assert (open_ones, roots) == ([], ["init"])
+
+
+def test_the_lock_holds_every_dependency_by_hash():
+    """Each of pyproject.toml, and each that these need, at one version."""
+    lock = (ROOT / "deploy/requirements.lock").read_text()
+    pinned = dict(re.findall(r"(?m)^([\w.-]+)==(\S+) \\\n    --hash=sha256:", lock))
+    named = re.findall(r"(?m)^([\w.-]+)==", lock)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+    assert sorted(pinned) == sorted(named)
+    assert {re.split(r"[<>=]", one)[0] for one in wanted} <= pinned.keys()
+
+
+def _pods() -> dict[str, int]:
+    sets = [one.values[0] for one in MANIFESTS if one.values[0]["kind"] == "StatefulSet"]
+    return {one["metadata"]["name"]: one["spec"]["replicas"] for one in sets}
