@@ -4,9 +4,10 @@ BIN := .venv/bin
 DATA ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test test-compose check acceptance simulate zoo soak bench clean
+.PHONY: help install up down test test-compose check acceptance simulate zoo soak fuzz bench clean
 SEEDS ?= 1000
 FAILOVERS ?= 200
+FRAMES ?= 1000000
 
 help:
 	@echo "make up          install what is needed and start the venue in the foreground (Ctrl-C stops it)"
@@ -17,6 +18,7 @@ help:
 	@echo "make simulate    whole groups on a virtual clock, network and disk: SEEDS=n, START=n"
 	@echo "make zoo         what catches each of the known bugs, and in how many seeds"
 	@echo "make soak        real nodes under kill -9 until FAILOVERS=n"
+	@echo "make fuzz        hostile frames at every door of a real venue: FRAMES=n"
 	@echo "make bench       measure; the figures of the README come from here"
 	@echo "make install     only prepare .venv"
 
@@ -66,6 +68,9 @@ zoo: install
 
 soak: install
 	@$(BIN)/python -m tests.faults.soak --failovers $(FAILOVERS)
+
+fuzz: install
+	@$(BIN)/python -m tests.faults.fuzz --frames $(FRAMES)
 
 check: install
 	@$(BIN)/ruff check -q .

@@ -8,7 +8,7 @@ import zmq
 
 from sequencer.config import NodeConfig, Source
 from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
-from sequencer.sockets import Context, connect, tune
+from sequencer.sockets import Context, connect, needs_keys, not_let_in, refusals_of, tune
 
 ANSWER_MS = 600
 
@@ -20,19 +20,30 @@ def ask(
     *,
     context: Context,
 ) -> dict[str, Answer]:
-    """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough."""
+    """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough.
+
+    Raises UnreachableError where nobody answers, and somebody does not let us in.
+    """
     answers: dict[str, Answer] = {}
-    poller, names = zmq.Poller(), {}
+    refused: set[str] = set()
+    poller, names, refusals = zmq.Poller(), {}, {}
     try:
         for node in nodes:
             socket = tune(context.socket(zmq.DEALER))
             names[socket] = node.name
+            if needs_keys(node.ingress):
+                refusals[refusals_of(socket)] = node.name
             connect(socket, node.ingress)
             socket.send(ENCODER.encode(question))
+        for socket in (*names, *refusals):
             poller.register(socket, zmq.POLLIN)
         deadline_ms = _now_ms() + ANSWER_MS
-        while len(answers) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
+        while len(answers) + len(refused) < len(nodes) and (left_ms := deadline_ms - _now_ms()) > 0:
             for socket, _event in poller.poll(left_ms):
+                if socket in refusals:
+                    refused.add(refusals[socket])
+                    poller.unregister(socket)
+                    continue
                 try:
                     answer = ANSWERS.decode(socket.recv())
                 except msgspec.MsgspecError:
@@ -40,9 +51,11 @@ def ask(
                 answers[names[socket]] = answer
                 if is_enough(answer):
                     return answers
+        if refused and not answers:
+            raise not_let_in(next(iter(names)), ", ".join(sorted(refused)))
         return answers
     finally:
-        for socket in names:
+        for socket in (*names, *refusals):
             socket.close(linger=0)
 
 

@@ -64,11 +64,11 @@ class Chronicle:
             self.log.warning("clock jump refused", jumps=clock.jumps, offset_ms=clock.offset_ns // 1_000_000)
         self.log.tend()
 
-    def refused(self, answer: Answer) -> None:
-        """A batch was not taken."""
+    def refused(self, answer: Answer, key: str) -> None:
+        """A batch was not taken of who has this key; none is shown over ipc."""
         if isinstance(answer, Refused) and answer.verdict in _TOLD_VERDICTS:
             level = _TOLD_VERDICTS[answer.verdict]
-            self.log.seldom(level, "batch refused", verdict=answer.verdict, sender=answer.sender)
+            self.log.seldom(level, "batch refused", verdict=answer.verdict, sender=answer.sender, key=key)
 
     def stranger(self, door: str, why: str) -> None:
         """Something came that is not of this group, or not of our protocol."""

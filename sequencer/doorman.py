@@ -12,6 +12,7 @@ Rules
   failed handshakes.
 """
 
+import itertools
 import threading
 from collections import deque
 from typing import Final, NamedTuple
@@ -55,14 +56,18 @@ class Doorman:
         self._asked.setsockopt(zmq.LINGER, 0)
         self._asked.bind(_ENDPOINT)
         self._commands = f"inproc://doorman-{id(self):x}"
+        self._monitors: dict[zmq.Socket[bytes], str] = {}
+        """What tells of failures -> at which door. The thread's."""
+        self._numbers = itertools.count()
         self._orders = context.socket(zmq.PAIR)
+        self._orders.setsockopt(zmq.SNDTIMEO, round(STOP_S * 1000))
         self._orders.bind(self._commands)
         self._thread = threading.Thread(target=self._run, name="doorman", daemon=True)
         self._thread.start()
 
     def watch(self, socket: "zmq.Socket[bytes]", door: Door) -> None:
         """Tell of handshakes that fail at a socket."""
-        endpoint = f"inproc://monitor-{id(socket):x}-{door}"
+        endpoint = f"{self._commands}-{next(self._numbers)}"
         socket.monitor(endpoint, _WATCHED)
         self._orders.send_multipart([door.encode(), endpoint.encode()])
 
@@ -70,9 +75,20 @@ class Doorman:
         """Have it told that a message was not taken."""
         self.refusals.append(Refusal(door, why, key=self._keyring.keys.whose(who)))
 
+    @property
+    def watched(self) -> int:
+        """How many sockets it knows that listen."""
+        return len(self._monitors)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
-        """End the thread."""
-        self._orders.send_multipart([b"", b""])
+        """End the thread, where it has not ended."""
+        if self.is_alive:
+            self._orders.send_multipart([b"", b""])
         self._thread.join(STOP_S)
         self._orders.close(linger=0)
 
@@ -81,7 +97,15 @@ class Doorman:
     def _run(self) -> None:
         orders = self._context.socket(zmq.PAIR)
         orders.connect(self._commands)
-        monitors: dict[zmq.Socket[bytes], str] = {}
+        try:
+            self._serve(orders)
+        finally:
+            for socket in (*self._monitors, orders, self._asked):
+                socket.close(linger=0)
+
+    def _serve(self, orders: "zmq.Socket[bytes]") -> None:
+        """Answer libzmq until told to end."""
+        monitors = self._monitors
         poller = zmq.Poller()
         poller.register(self._asked, zmq.POLLIN)
         poller.register(orders, zmq.POLLIN)
@@ -92,8 +116,6 @@ class Doorman:
                 elif socket is orders:
                     door, endpoint = orders.recv_multipart()
                     if not door:
-                        for one in (*monitors, orders, self._asked):
-                            one.close(linger=0)
                         return
                     monitor = self._context.socket(zmq.PAIR)
                     monitor.connect(endpoint.decode())

@@ -10,18 +10,21 @@ Rules
   stays in force.
 """
 
+import fcntl
 import os
+import re
 import stat
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
 from sequencer.errors import ConfigError
-from sequencer.keys import FILE_NAME, Z85_CHARACTERS, Key, Keys, Role, standard
+from sequencer.keys import FILE_NAME, Z85, Z85_CHARACTERS, Key, Keys, Role, standard
 
 DIRECTORY: Final = "keys"
 AGAIN_S: Final = 1.0
@@ -39,33 +42,35 @@ secret = "{secret}"
 """
 
 
+_Half = Annotated[str, msgspec.Meta(pattern=f"^[{re.escape(Z85)}]{{{Z85_CHARACTERS}}}\\Z")]
+
+
 class _Pair(msgspec.Struct):
     name: str
-    public: Annotated[str, msgspec.Meta(min_length=Z85_CHARACTERS, max_length=Z85_CHARACTERS)]
-    secret: Annotated[str, msgspec.Meta(min_length=Z85_CHARACTERS, max_length=Z85_CHARACTERS)]
+    public: _Half
+    secret: _Half
 
 
 class Keyring:
     """What one process has: its pair, the list, and whose key is to be expected at which endpoint."""
 
-    def __init__(
-        self, pair: tuple[bytes, bytes], keys: Keys, servers: Callable[[], Mapping[str, str]], path: Path | None = None
-    ) -> None:
-        self.public, self.secret = pair
-        self.keys = keys
+    def __init__(self, path: Path, list_path: Path, servers: Callable[[], Mapping[str, str]]) -> None:
+        """The pair is at `path`. Raises ConfigError."""
+        self.path = path
+        self.public, self.secret = read_pair(path)
         self._read_servers = servers
         self._servers = servers()
         """Endpoint -> name of a key, or `endpoints.NAME`."""
         self._read_servers_s = time.monotonic()
-        self._path = path
-        self._read_ns = _changed_ns(path)
+        self._list_path = list_path
+        self._seen = _looks(list_path)
+        self.keys = read_keys(list_path)
 
     @classmethod
     def load(cls, list_path: Path, secrets: Path, name: str, servers: Callable[[], Mapping[str, str]]) -> "Keyring":
         """The keyring of a process, or of who gives commands (""). Raises ConfigError."""
         wanted = os.environ.get(KEY_VARIABLE, "")
-        pair = read_pair(Path(wanted) if wanted else secret_path(secrets, name or ADMIN))
-        return cls(pair, read_keys(list_path), servers, list_path)
+        return cls(Path(wanted) if wanted else secret_path(secrets, name or ADMIN), list_path, servers)
 
     def server(self, endpoint: str, name: str = "") -> bytes:
         """The public key of who listens at an endpoint: of `name`, where that is known. Raises ConfigError."""
@@ -86,13 +91,16 @@ class Keyring:
         return endpoint in self._servers
 
     def refresh(self) -> frozenset[str]:
-        """Read the list anew where it has changed; the public keys that count no more. Raises ConfigError, once."""
-        changed_ns = _changed_ns(self._path)
-        if self._path is None or changed_ns == self._read_ns:
+        """Read the list anew where it has changed; the public keys that do not count as they did.
+
+        Raises ConfigError, once for each list that cannot be taken.
+        """
+        looks = _looks(self._list_path)
+        if looks == self._seen:
             return frozenset()
-        self._read_ns = changed_ns
-        before, self.keys = self.keys, read_keys(self._path)
-        return self.keys.revoked_since(before)
+        self._seen = looks
+        before, self.keys = self.keys, read_keys(self._list_path)
+        return self.keys.changed_since(before)
 
 
 def read_keys(path: Path) -> Keys:
@@ -106,11 +114,15 @@ def read_keys(path: Path) -> Keys:
 
 
 def write_keys(path: Path, keys: Keys) -> None:
-    """Put a list in the place of the one that is. Raises ConfigError."""
+    """Put a list in the place of the one that is, durably: what was revoked stays so. Raises ConfigError."""
     temporary = path.with_suffix(".new")
     try:
-        temporary.write_text(keys.text(), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(keys.text())
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
@@ -141,11 +153,8 @@ def read_pair(path: Path) -> tuple[bytes, bytes]:
     return pair.public.encode(), pair.secret.encode()
 
 
-def write_pair(path: Path, name: str) -> str:
-    """Make a key, and return its public half. Raises ConfigError; a file that is there stays."""
-    import zmq  # noqa: PLC0415 - who only reads keys need not have it
-
-    public, secret = zmq.curve_keypair()
+def write_pair(path: Path, name: str, public: bytes, secret: bytes) -> None:
+    """Keep a key. Raises ConfigError; a file that is there stays."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -155,7 +164,6 @@ def write_pair(path: Path, name: str) -> str:
         raise ConfigError(f"{path} is there: expected no key of that name; move it away to have another") from None
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    return public.decode()
 
 
 def issue(
@@ -170,20 +178,49 @@ def issue(
     operates: bool = False,
 ) -> Key:
     """Make a key, in a file of its own, and list it; for the rights see `standard`. Raises ConfigError."""
-    keys = read_keys(list_path) if list_path.exists() else Keys()
-    keys.with_key(Key(name, role, ""))  # a name that is taken is told before anything is written
-    key = standard(name, role, write_pair(path, name), of=of, serves=serves, processes=processes, operates=operates)
-    write_keys(list_path, keys.with_key(key))
+    import zmq  # noqa: PLC0415 - who only reads keys need not have it
+
+    public, secret = zmq.curve_keypair()
+    key = standard(name, role, public.decode(), of=of, serves=serves, processes=processes, operates=operates)
+    with _changing(list_path):
+        keys = (read_keys(list_path) if list_path.exists() else Keys()).with_key(key)
+        write_pair(path, name, public, secret)
+        write_keys(list_path, keys)
     return key
 
 
 def revoke(list_path: Path, name: str) -> None:
     """Let the key of this name count no more; its file stays. Raises ConfigError."""
-    write_keys(list_path, read_keys(list_path).without(name))
+    with _changing(list_path):
+        write_keys(list_path, read_keys(list_path).without(name))
 
 
-def _changed_ns(path: Path | None) -> int:
+@contextmanager
+def _changing(list_path: Path) -> Iterator[None]:
+    """Change a list while nobody else does: of two changes at once none is lost. Raises ConfigError."""
     try:
-        return path.stat().st_mtime_ns if path is not None else 0
+        fd = os.open(list_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"cannot write {list_path}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _looks(path: Path) -> tuple[int, ...]:
+    """What differs when a file is another one: of two written within one tick of the clock the inodes do."""
+    try:
+        found = path.stat()
     except OSError:
-        return 0
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -12,7 +12,7 @@ A key is a CURVE key pair (CurveZMQ, rfc.zeromq.org/spec/26): 32 bytes each, wri
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -24,7 +24,9 @@ from sequencer.errors import ConfigError
 
 FILE_NAME: Final = "keys.toml"
 Z85_CHARACTERS: Final = 40
-_Z85: Final = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
+_NO_NAME: Final = frozenset("/*?[")
+"""In no name: names are files' names, and what `standard` makes patterns of."""
+Z85: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
 
 class Role(StrEnum):
@@ -197,10 +199,14 @@ class Keys:
         return next((key for key in self._valid.values() if endpoint in key.serves), None)
 
     def with_key(self, key: Key) -> "Keys":
-        """The list with one more. Raises ConfigError where its name has a key."""
+        """The list with one more. Raises ConfigError where its name has a key, or it could not be read again."""
         if key.name in self._named:
             raise ConfigError(f"{key.name} has a key: revoke it first, `sequencer keys revoke {key.name}`")
-        return Keys((*self.listed, key))
+        listed = (*self.listed, key)
+        problem = _problem(listed)
+        if problem:
+            raise ConfigError(problem)
+        return Keys(listed)
 
     def without(self, name: str, when: datetime | None = None) -> "Keys":
         """The list with the key of this name revoked. Raises ConfigError where it has none."""
@@ -211,21 +217,27 @@ class Keys:
             msgspec.structs.replace(key, revoked=stamp) if key is self._named[name] else key for key in self.listed
         )
 
-    def revoked_since(self, before: "Keys") -> frozenset[str]:
-        """Public keys that counted then, and do not count now."""
-        return frozenset(before._valid.keys() - self._valid.keys())
+    def changed_since(self, before: "Keys") -> frozenset[str]:
+        """Public keys that counted then, and now do not count, or not for the same."""
+        return frozenset(public for public, key in before._valid.items() if self._valid.get(public) != key)
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _problem(listed: list[Key]) -> str:
+def _problem(listed: Sequence[Key]) -> str:
+    if not listed:
+        return "expected [[keys]], got none: nobody could come in"
     seen: dict[str, str] = {}
     for key in listed:
-        if not key.name.isprintable() or not key.name or "/" in key.name:
-            return f"name: expected a name that can be a file's, got {key.name!r}"
-        if len(key.public) != Z85_CHARACTERS or not set(key.public) <= _Z85:
+        if not key.name.isprintable() or not key.name or not _NO_NAME.isdisjoint(key.name):
+            return f"name: expected a name that can be a file's, and is no pattern, got {key.name!r}"
+        words = (*key.senders, *key.processes, *key.clients, *key.serves, key.revoked)
+        unprintable = next((word for word in words if not word.isprintable()), "")
+        if unprintable:
+            return f"{key.name}: expected text that can be printed, got {unprintable!r}"
+        if len(key.public) != Z85_CHARACTERS or not set(key.public) <= set(Z85):
             return f"{key.name}.public: expected {Z85_CHARACTERS} characters of Z85, got {key.public!r}"
         if key.public in seen:
             return f"{key.name}.public: expected keys of their own, {seen[key.public]} has the same"

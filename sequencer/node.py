@@ -55,6 +55,7 @@ from sequencer.sockets import Context, bind, connect, tune
 
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
+REPORT_NAME_CHARS_MAX = 200
 DUPLICATE_PAUSE_MS = 100
 PEER_FRAMES_MAX = 256
 READS_MAX = 1000
@@ -283,7 +284,7 @@ class Node:
                 answer = self._answer(key, identity, frame)
             if answer is not None and not self._said_lately(identity, answer):
                 self._send(self._ingress, [identity, ENCODER.encode(answer)])
-                self._chronicle.refused(answer)
+                self._chronicle.refused(answer, key.name)
 
     def _submitted(self, key: Key, identity: bytes, frame: bytes, leader_ingress: str) -> Answer | None:
         """Over tcp a process is who its key says: two of them with one key count as one where outputs need several."""
@@ -331,6 +332,8 @@ class Node:
                 return self._begin(self._core.raft.why_not_transfer(to), Transfer(to))
             case AskCommitted():
                 return self._read(identity)
+            case Report(name) if len(name) > REPORT_NAME_CHARS_MAX:
+                self._chronicle.stranger("ingress", "the name of a process is too long")
             case Report(name):
                 if key.is_process(name):
                     self._keep(question)

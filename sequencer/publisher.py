@@ -48,6 +48,11 @@ class Publisher:
             if self._socket is not None:
                 self._socket.send_multipart([self._heartbeats_topic, encode_heartbeat(beat())])
 
+    @property
+    def is_listening(self) -> bool:
+        """Not for a moment after `renew`."""
+        return self._socket is not None
+
     def renew(self) -> None:
         """Have all readers connect again: who may not any more is not let in, the others fill the gap."""
         self.close()

@@ -45,6 +45,8 @@ from sequencer.sockets import Context, bind, connect, tune
 from sequencer.store import SnapshotStore
 
 FETCH_BYTES_MAX = 4 << 20
+ANSWERS_MAX = 8
+"""That wait for one reader, who has asked and does not take them; more are dropped. Nobody needs two at a time."""
 TURN_REQUESTS = 64
 TURN_MS = 500
 
@@ -110,7 +112,7 @@ class Replayer:
         self._lines = open_log(config, process)
         for snapshot, why in self._store.damaged.items():
             self._lines.warning("snapshot damaged", snapshot=snapshot, why=why)
-        self._requests = tune(context.socket(zmq.ROUTER))
+        self._requests = tune(context.socket(zmq.ROUTER), hwm=ANSWERS_MAX)
         self._gate = bind(self._requests, node.replayer, f"nodes.{name}.replayer", Door.REPLAYER)
         self._keys = KeyWatch(context, self._lines)
         self._stream = tune(context.socket(zmq.SUB))

@@ -6,13 +6,15 @@
                                             Gate.receive --> (whose key, frames)
 
 Rules
-- Over tcp there is CURVE, or nothing: a context without keys neither connects nor listens there.
-- ipc sockets are in directories that are private to their user: who comes there is that user (keys.LOCAL).
+- Over tcp, and whatever else others may reach, there is CURVE, or nothing: a context without keys neither connects nor
+  listens there.
+- ipc sockets are private to their user, by their files' modes: who comes there is that user (keys.LOCAL).
 - Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
 """
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from sequencer.config import Config, listening_host
-from sequencer.errors import ConfigError, IslandError
+from sequencer.errors import ConfigError, IslandError, UnreachableError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
 
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
 _TCP = "tcp://"
+_PRIVATE = ("ipc://", "inproc://")
+_ABSTRACT = "ipc://@"
+"""A name without a file, and so without anybody's rights."""
+_OTHERS = 0o077
 _USER_ID = "User-Id"
 
 
@@ -62,9 +68,14 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
             self._doorman = Doorman(self, self.keyring)
         return self._doorman
 
-    def revoked(self) -> frozenset[str]:
-        """Follow the list of keys: those that count no more since the last call. Raises ConfigError, once."""
+    def changed(self) -> frozenset[str]:
+        """Follow the list of keys: those that do not count as they did at the last call. Raises ConfigError, once."""
         return self.keyring.refresh() if self._doorman is not None else frozenset()
+
+    def guard(self) -> None:
+        """Raises IslandError where nobody decides about connections any more."""
+        if self._doorman is not None and not self._doorman.is_alive:
+            raise IslandError("the thread that lets connections in has ended: nobody can come in, start again")
 
     def refusals(self) -> "list[Refusal]":
         """Who was not let in, or not listened to, since the last call."""
@@ -100,14 +111,36 @@ def readable(socket: "zmq.Socket[bytes]") -> bool:
     return bool(events & zmq.POLLIN)
 
 
+def needs_keys(endpoint: str) -> bool:
+    """Whether others than this user may get there: anywhere but at a file of his, or in his process."""
+    return endpoint.startswith(_ABSTRACT) or not endpoint.startswith(_PRIVATE)
+
+
+def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
+    """What can be read once a server does not let this socket in. Call it before connect, and close it too."""
+    endpoint = f"inproc://refused-{os.urandom(8).hex()}"
+    socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    refusals: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    refusals.connect(endpoint)
+    return refusals
+
+
+def not_let_in(socket: "zmq.Socket[bytes]", who: str) -> UnreachableError:
+    """What to raise where a server does not let this socket in."""
+    return UnreachableError(
+        f"{_context_of(socket).keyring.path} is not let in by {who}: that key was revoked, is unknown there, or is of "
+        "a role that has no business there; `sequencer keys list` tells, on the venue's host"
+    )
+
+
 def can_connect(socket: "zmq.Socket[bytes]", endpoint: str) -> bool:
     """Whether it is known who listens at an endpoint."""
-    return not endpoint.startswith(_TCP) or _context_of(socket).keyring.knows(endpoint)
+    return not needs_keys(endpoint) or _context_of(socket).keyring.knows(endpoint)
 
 
 def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> None:
     """Connect; over tcp, to who has the key of `server`, or listens there as venue.toml says. Raises ConfigError."""
-    if endpoint.startswith(_TCP):
+    if needs_keys(endpoint):
         keyring = _context_of(socket).keyring
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
@@ -117,13 +150,14 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> Non
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
     """Listen as a door, or say which configuration key names an endpoint that cannot be had."""
-    made = _context_of(socket) if endpoint.startswith(_TCP) else None
+    made = _context_of(socket) if needs_keys(endpoint) else None
     doorman = made.doorman if made is not None else None
     if made is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    umask = os.umask(_OTHERS)
     try:
         socket.bind(_listening(endpoint))
     except zmq.ZMQError as error:
@@ -134,6 +168,8 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
             errno.ENOENT: "its directory does not exist",
         }.get(error.errno or 0, error.strerror)
         raise IslandError(f"cannot listen on {endpoint} ({key}): {why}") from None
+    finally:
+        os.umask(umask)
     if doorman is not None:
         doorman.watch(socket, door)
     return Gate(socket, door, made)
@@ -149,7 +185,10 @@ class Gate:
         """None: an ipc socket."""
 
     def receive(self) -> tuple[Key | None, list[bytes]]:
-        """Whose it is, and the frames; nobody's, where the key was revoked, and that is told. Raises zmq.Again."""
+        """Whose it is, and the frames; nobody's, where the key does not enter (any more), and that is told.
+
+        Raises zmq.Again.
+        """
         if self._context is None:
             return LOCAL, self._socket.recv_multipart(zmq.NOBLOCK)
         first = self._socket.recv(zmq.NOBLOCK, copy=False)
@@ -157,8 +196,9 @@ class Gate:
         assert isinstance(public, str), public
         frames = [first.bytes, *(self._socket.recv_multipart() if first.more else ())]
         key = self._context.keyring.keys.of(public)
-        if key is None:
-            self.refuse("its key was revoked", public)
+        if key is None or not key.enters(self._door):
+            self.refuse("its key was revoked, or is now of a role that does not enter", public)
+            return None, frames
         return key, frames
 
     def refuse(self, why: str, who: str) -> None:

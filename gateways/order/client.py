@@ -28,7 +28,7 @@ from gateways import events as e
 from gateways.names import Instrument, decimal_parts
 from gateways.order.client_session import ClientSession, LoggedOffError, OrderEntryError, RefusedError
 from gateways.order.protocol import HEARTBEAT_MS, LATEST, OPERATOR, OrderState, is_operator
-from sequencer.client import connect, tune
+from sequencer.client import connect, needs_keys, not_let_in, readable, refusals_of, tune
 from sequencer.errors import UnreachableError
 
 __all__ = ["LoggedOffError", "OrderClient", "OrderConnection", "OrderEntryError", "RefusedError"]
@@ -47,6 +47,7 @@ class OrderConnection:
         self.session = ClientSession()
         self._endpoint = endpoint
         self._context = context or zmq.Context.instance()
+        self._refusals: zmq.Socket[bytes] | None = None
         self._socket = self._connect()
         self._heard_ms = self._turned_ms = _now_ms()
         self._early: list[e.Event] = []
@@ -71,6 +72,8 @@ class OrderConnection:
                 self.session.add(name, last_seen, cancel_on_disconnect=cancel_on_disconnect)
         deadline = time.monotonic() + timeout_s
         while not self.session.is_ready:
+            if self._refusals is not None and readable(self._refusals):
+                raise not_let_in(self._socket, f"the order gateway at {self._endpoint}")
             if time.monotonic() > deadline:
                 raise UnreachableError(
                     f"no order gateway logged us on at {self._endpoint} within {timeout_s:g} s: is the venue "
@@ -120,7 +123,7 @@ class OrderConnection:
         if goodbye:
             with contextlib.suppress(zmq.Again):
                 self._socket.send(goodbye, zmq.NOBLOCK)
-        self._socket.close(linger=GOODBYE_MS if goodbye else 0)
+        self._close(linger_ms=GOODBYE_MS if goodbye else 0)
 
     def _turn(self, timeout_ms: int) -> list[e.Event]:
         reports, self._early = self._early, []
@@ -141,15 +144,21 @@ class OrderConnection:
         return reports
 
     def _reconnect(self) -> None:
-        self._socket.close(linger=0)
+        self._close()
         self._socket = self._connect()
         self._heard_ms = _now_ms()
         self.session.connected()
 
     def _connect(self) -> "zmq.Socket[bytes]":
         socket = tune(self._context.socket(zmq.DEALER), hwm=HWM)
+        self._refusals = refusals_of(socket) if needs_keys(self._endpoint) else None
         connect(socket, self._endpoint)
         return socket
+
+    def _close(self, linger_ms: int = 0) -> None:
+        self._socket.close(linger=linger_ms)
+        if self._refusals is not None:
+            self._refusals.close(linger=0)
 
 
 class OrderClient:

@@ -138,8 +138,17 @@ class OrderGateway:
             if key is None:
                 self.session.lost(connection, "its key was revoked")
                 continue
+            if self._is_stolen(connection, key):
+                gate.refuse(f"it speaks on the connection of {self._holders.pop(connection).name}", key.name)
+                self.session.lost(connection, "another key speaks on its connection")
+                continue
             self._speaking = key
             self.session.receive(connection, frames[0] if len(frames) == 1 else b"")
+
+    def _is_stolen(self, connection: bytes, key: Key) -> bool:
+        """Whether somebody else is logged on there: routing identities are free again when their connection is gone."""
+        holder = self._holders.get(connection)
+        return holder is not None and holder.public != key.public and self.session.knows(connection)
 
     def _may_trade_as(self, connection: bytes, client: str) -> bool:
         """Over tcp a connection acts for the clients that its key is for."""
@@ -154,14 +163,15 @@ class OrderGateway:
         return False
 
     def _note(self, connection: bytes, key: Key) -> None:
-        self._holders[connection] = key
         if len(self._holders) > 2 * (self.session.connections + WAKE_FRAMES):
             self._holders = {one: whose for one, whose in self._holders.items() if self.session.knows(one)}
+        self._holders[connection] = key
 
-    def _let_go(self, revoked: frozenset[str]) -> None:
-        for connection in [one for one, key in self._holders.items() if key.public in revoked]:
+    def _let_go(self, changed: frozenset[str]) -> None:
+        """Who may still do it logs on again."""
+        for connection in [one for one, key in self._holders.items() if key.public in changed]:
             del self._holders[connection]
-            self.session.lost(connection, "its key was revoked")
+            self.session.lost(connection, "its key was revoked, or changed")
 
     def _take_entries(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

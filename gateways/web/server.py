@@ -104,6 +104,7 @@ class WebServer:
     """Moves text, batches and entries between sockets and a WebGateway; decides nothing."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        self._keys_ns = _changed_ns(config)
         self.gateway = WebGateway(Keys.load(config.data_dir), config.data_dir / name, time.time_ns, VERSION)
         self._log = open_log(config, name)
         self._config = config
@@ -120,7 +121,6 @@ class WebServer:
         self._count = 0
         self._failure: IslandError | None = None
         self._beat_s = 0.0
-        self._keys_ns = _changed_ns(config)
 
     def _open_past(self, context: "zmq.Context[zmq.Socket[bytes]]", index: int) -> Replay:
         self._log.seldom("info", "old entries are read", at_once=10, first_index=index)

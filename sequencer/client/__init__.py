@@ -22,7 +22,7 @@ from sequencer.keys import LOCAL, Door, Key
 from sequencer.logs import Level, Log, NoLog, open_log
 from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
-from sequencer.sockets import Context, Gate, bind, connect, tune
+from sequencer.sockets import Context, Gate, bind, connect, needs_keys, not_let_in, readable, refusals_of, tune
 
 __all__ = [
     "GOODBYE_MS",
@@ -51,8 +51,12 @@ __all__ = [
     "hold_memory",
     "host_mib",
     "kept_by_node",
+    "needs_keys",
+    "not_let_in",
     "open_log",
     "positions_of",
+    "readable",
+    "refusals_of",
     "stop_signal",
     "tune",
 ]

@@ -13,7 +13,7 @@ import zmq
 from engines import messages as m
 from sequencer.client import tune
 from sequencer.envelope import encode_batch
-from sequencer.protocol import ANSWERS, ENCODER, Refused, Report
+from sequencer.protocol import ANSWERS, ENCODER, AskSnapshots, AskStatus, Fetch, Refused, Report
 from tests.integration.conftest import Traded
 from tests.models.running import Running, Stream
 
@@ -136,6 +136,23 @@ def test_a_report_that_is_none_says_nothing(case: str, venue: Running):
     assert venue.row("node-1")["state"] == "live"
 
 
+def test_a_report_under_an_endless_name_is_not_kept(venue: Running):
+    """Nodes keep the last word of each name: what is no name costs them nothing."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        asking = tune(context.socket(zmq.DEALER))
+        asking.connect(venue.config.ingress[0])
+        for said in (Report("x" * (1 << 20), b"\x80"), Report("named", b"\x80"), AskStatus()):
+            asking.send(ENCODER.encode(said))
+        assert asking.poll(20_000)
+        names = {name for name, _age_ms, _body in ANSWERS.decode(asking.recv()).reports}
+    finally:
+        context.destroy(linger=0)
+
+    assert "named" in names
+    assert max(map(len, names)) < 100
+
+
 @pytest.mark.parametrize("door", ["ingress", "replayer", "peer", "order", "marketdata"])
 def test_noise_ends_no_process(door: str, venue: Running):
     """Whatever bytes come, as one frame or as many, the process behind the door goes on."""
@@ -164,6 +181,28 @@ def test_an_endless_subscription_is_not_kept(door: str, process: str, venue: Run
     assert resident_kib(venue.pids[process]) < before + (32 << 10)
 
 
+def test_what_a_reader_does_not_take_is_not_kept(venue: Running):
+    """Who asks again and again for megabytes and reads nothing costs the replayer no more than a few answers."""
+    before, replayer = resident_kib(venue.pids["node-1-replayer"]), venue.config.nodes[0].replayer
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        greedy, modest = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
+        greedy.setsockopt(zmq.RCVHWM, 1)
+        for reader in (greedy, modest):
+            reader.connect(replayer)
+        for _ in range(GREEDY):
+            greedy.send(ENCODER.encode(Fetch(1, 4 << 20)))
+        for _ in range(GREEDY):  # they are heard in turns: behind this, all has been asked
+            modest.send(ENCODER.encode(AskSnapshots("")))
+            assert modest.poll(20_000)
+            modest.recv()
+
+        assert resident_kib(venue.pids["node-1-replayer"]) < before + (96 << 10)
+    finally:
+        context.destroy(linger=0)
+
+
+GREEDY = 500
 ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 ZMTP_READY = b"\x05READY" + b"\x0bSocket-Type" + (3).to_bytes(4, "big") + b"SUB"
 
