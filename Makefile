@@ -55,7 +55,7 @@ test: check
 
 # Needs a Docker engine with compose. Builds the image, and sets fire to the venue of compose.yaml.
 test-compose: install
-	@$(BIN)/python -m pytest $(CONTAINERS)
+	@ISLAND_COMPOSE=all $(BIN)/python -m pytest $(CONTAINERS)
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
