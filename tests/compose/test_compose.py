@@ -159,6 +159,12 @@ def test_every_promise_holds_through(act, stage: tuple[Containers, Load]):
     assert load.judge() == []
 
 
+@pytest.mark.parametrize("more", ["--profile=demo", "--profile=monitoring", "-f=deploy/compose.five.yaml"])
+def test_the_files_are_valid(more: str):
+    """With every profile, and with the second file."""
+    docker("compose", "-f", "compose.yaml", *more.replace("-f=", "-f ").split(), "config", "-q")
+
+
 def test_no_secret_is_in_the_image(image: str):
     """What is built holds no key, and nothing of this tree but the program."""
     asked = ["find", "/", "-xdev", "-name", "*.key", "-o", "-name", ".git"]
