@@ -59,6 +59,7 @@ test-compose: install
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
+	@ISLAND_THOROUGH=1 $(BIN)/python -m pytest tests/integration/test_reshard.py tests/sequencer/journal/test_journal_salvage.py
 
 simulate: install
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --start $(or $(START),0)

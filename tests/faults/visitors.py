@@ -12,6 +12,7 @@ Rules:
 import argparse
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,8 +28,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engines import operating
 from gateways.flow import generate
+from sequencer import keyring
 from sequencer.config import FILE_NAME, Config
 from sequencer.errors import IslandError
+from sequencer.keys import Role
+from tests.faults.group import over_tcp
 from tests.faults.proxy import Links, Mode
 from tests.models.running import Running, make, tagged, until, without_processes
 
@@ -84,7 +88,7 @@ class Visits:
     def __init__(self, directory: Path, seed: int, flow_lines: int = FLOW_LINES) -> None:
         self.attached = 0
         self.acts: Counter[str] = Counter()
-        self.venue = Running(make(directory / "v", 3))
+        self.venue = Running(over_tcp(make(directory / "v", 3)))
         self._random = random.Random(seed)
         self._links = Links(seed)
         self._directory = directory
@@ -196,7 +200,13 @@ class Visits:
                 link = self._links.add(VISITORS, node.name, getattr(node, door))
                 text = text.replace(f'"{getattr(written, door)}"', f'"{link}"')
         (directory / FILE_NAME).write_text(text)
-        self._visitors = Running(without_processes(directory))
+        config = self.venue.config
+        machines, named = ("matching", "credit"), ("visitor-*",)
+        key = keyring.secret_path(config.secrets_directory, VISITORS)
+        keyring.issue(config.keys_path, key, VISITORS, Role.REPLICA, of=machines, processes=named)
+        shutil.copy(config.keys_path, directory)
+        shutil.copy(keyring.secret_path(config.secrets_directory, keyring.ADMIN), directory / "keys")
+        self._visitors = Running(without_processes(directory), SEQUENCER_KEY=str(key))
         self._resources.enter_context(self._visitors)
         return self._visitors.config
 

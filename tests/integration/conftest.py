@@ -19,6 +19,18 @@ class Traded:
     events: list[Event]
 
 
+LONGEST = (
+    "test_operations", "test_visitors", "test_skip", "test_real_flow", "test_verdicts", "test_reshard", "test_rolling",
+    "test_all_doors", "test_attach", "test_console",
+)  # fmt: skip
+"""Files that take long are begun first, so that no processor waits for the last of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put them there; the order within a file stays."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 Launch = Callable[..., Running]
 
 

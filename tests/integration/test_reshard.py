@@ -1,5 +1,6 @@
 """The number of shards changes while a flow runs: every event is the one that it would have been."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,11 @@ from sequencer.config import Config
 from tests.integration.naive_flow import events_of
 from tests.models.running import Event, Running, by_instrument, make, read_events, tagged
 
+BETWEEN = [
+    ("credit", 2, ["credit.0of2", "credit.1of2"]),
+    ("matching", 4, ["matching.0of4", "matching.1of4", "matching.2of4", "matching.3of4"]),
+] * ("ISLAND_THOROUGH" in os.environ)
+"""More steps on the way, which `make acceptance` takes."""
 LINES = list(generate.lines(seed=17, count=4000, instruments=6, clients=12))
 
 
@@ -40,8 +46,7 @@ def replicas_of(venue: Running, machine: str) -> list[tuple[str, bool]]:
     ("machine", "shards", "senders"),
     [
         ("matching", 2, ["matching.0of2", "matching.1of2"]),
-        ("credit", 2, ["credit.0of2", "credit.1of2"]),
-        ("matching", 4, ["matching.0of4", "matching.1of4", "matching.2of4", "matching.3of4"]),
+        *BETWEEN,
         ("credit", 3, ["credit.0of3", "credit.1of3", "credit.2of3"]),
         ("credit", 1, ["credit.0"]),
         ("matching", 1, ["matching.0"]),
