@@ -104,6 +104,7 @@ credit-2.command = ["attach", "credit", "--name", "credit-2"]
 order-1.command = ["gateway", "order", "--name", "order-1"]
 fix-1.command = ["gateway", "fix", "--name", "fix-1"]
 web-1.command = ["gateway", "web", "--name", "web-1"]
+web-1.operates = true       # operators act through it: its key may do what they may
 marketdata-1.command = ["gateway", "marketdata", "--name", "marketdata-1"]
 """
 

@@ -155,6 +155,8 @@ class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of `[processes]`: the words behind `sequencer`, without `--data`."""
 
     command: list[str]
+    operates: bool = False
+    """Whether operators act through it: the key that is made for it may do what they may."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

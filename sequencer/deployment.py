@@ -59,9 +59,9 @@ def engage(data_dir: Path, name: str, command: list[str]) -> None:
 
 
 def dismiss(data_dir: Path, name: str) -> None:
-    """Take a process out of `[processes]`; nothing, where it is not there in the form `NAME.command = [...]`."""
+    """Take a process out of `[processes]`; nothing, where it is not there in the form `NAME.key = value`."""
     text = config_path(data_dir).read_text(encoding="utf-8")
-    without = re.sub(rf"(?m)^{re.escape(name)}\.command = .*\n", "", text)
+    without = re.sub(rf"(?m)^{re.escape(name)}\.\w+ = .*\n", "", text)
     if without != text:
         _rewrite(data_dir, without)
 

@@ -1,6 +1,6 @@
 """Who may do what on the venue's sockets: roles, doors, and the list of keys. Pure; `keyring` keeps it in files.
 
-    keys.toml --Keys.parse--> Keys --of(public key)--> Key --enters, sends, reports, trades_as, commands--> yes or no
+    keys.toml --Keys.parse--> Keys --of(public key)--> Key --enters, sends, is_process, acts_as, operates--> yes or no
 
 Rules
 - A key says who one is; what that one may do stands in the list alone, and can change while all runs.
@@ -47,17 +47,17 @@ class Door(StrEnum):
     STREAM = "stream"
     INGRESS = "ingress"
     REPLAYER = "replayer"
-    ORDERS = "orders"
-    MARKET_DATA = "market-data"
+    ACCESS = "access"
+    FEED = "feed"
 
 
 DOORS: Final[dict[Role, frozenset[Door]]] = {
     Role.NODE: frozenset({Door.PEER, Door.STREAM, Door.INGRESS, Door.REPLAYER}),
     Role.REPLICA: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER}),
-    Role.GATEWAY: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.MARKET_DATA}),
-    Role.CLIENT: frozenset({Door.ORDERS, Door.MARKET_DATA}),
-    Role.READER: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.MARKET_DATA}),
-    Role.ADMIN: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.ORDERS, Door.MARKET_DATA}),
+    Role.GATEWAY: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.FEED}),
+    Role.CLIENT: frozenset({Door.ACCESS, Door.FEED}),
+    Role.READER: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.FEED}),
+    Role.ADMIN: frozenset({Door.STREAM, Door.INGRESS, Door.REPLAYER, Door.ACCESS, Door.FEED}),
 }
 """At a node's ingress, a reader asks and says how it is; it submits nothing."""
 
@@ -71,11 +71,11 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     role: Role
     public: str
     senders: tuple[str, ...] = ()
-    """Patterns of the senders that it may submit as: `matching.*`, `gateway.order-1`."""
+    """Patterns of the senders that it may submit as: `matching.*`, `gateway.web-1`."""
     processes: tuple[str, ...] = ()
     """Patterns of the names that its processes may have."""
     clients: tuple[str, ...] = ()
-    """Patterns of the clients that it may trade as."""
+    """Patterns of the clients that it may act as at a gateway."""
     serves: tuple[str, ...] = ()
     """Names of [endpoints] where this key is the server's."""
     operates: bool = False
@@ -95,15 +95,15 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         """Whether a process of it may have this name."""
         return _fits(name, self.processes)
 
-    def trades_as(self, client: str) -> bool:
-        """Whether it may log this client on at an order gateway."""
-        return self.enters(Door.ORDERS) and _fits(client, self.clients)
+    def acts_as(self, client: str) -> bool:
+        """Whether it may log this client on at a gateway."""
+        return self.enters(Door.ACCESS) and _fits(client, self.clients)
 
     @property
     def rights(self) -> str:
         """All of it in words, for people."""
         named = {
-            "submits as": self.senders, "is": self.processes, "trades as": self.clients, "serves": self.serves
+            "submits as": self.senders, "is": self.processes, "acts as": self.clients, "serves": self.serves
         }  # fmt: skip
         words = [f"{what} {', '.join(patterns)}" for what, patterns in named.items() if patterns]
         return "; ".join([*words, *(["operates"] if self.operates else [])])

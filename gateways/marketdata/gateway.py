@@ -167,8 +167,8 @@ class MarketDataGateway:
         self._updates.close(linger=0)
 
     def _listen(self) -> None:
-        bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.MARKET_DATA)
-        self._gate = bind(self._router, self._endpoint, "endpoints.marketdata", Door.MARKET_DATA)
+        bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.FEED)
+        self._gate = bind(self._router, self._endpoint, "endpoints.marketdata", Door.FEED)
         self.is_live = True
         endpoints = {"endpoint": self._endpoint, "updates": self._updates_endpoint}
         self.log.info("listening", **endpoints, position=self.position)
@@ -188,7 +188,7 @@ class MarketDataGateway:
 
     def _listen_again(self) -> None:
         with contextlib.suppress(IslandError):  # the socket before it is not gone yet
-            bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.MARKET_DATA)
+            bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.FEED)
             self._is_renewed = False
 
     def _take_entry(self, entry: Entry) -> None:

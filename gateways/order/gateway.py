@@ -155,7 +155,7 @@ class OrderGateway:
         key = self._speaking
         if key is LOCAL:
             return True
-        if key.trades_as(client):
+        if key.acts_as(client):
             self._note(connection, key)
             return True
         assert self._gate is not None, connection
@@ -185,7 +185,7 @@ class OrderGateway:
         self._router = tune(self._context.socket(zmq.ROUTER), hwm=CLIENT_HWM)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        self._gate = bind(self._router, self._endpoint, "endpoints.order", Door.ORDERS)
+        self._gate = bind(self._router, self._endpoint, "endpoints.order", Door.ACCESS)
         self.session.may_trade_as = self._may_trade_as
         self._poller.register(self._router, zmq.POLLIN)
         self.session.is_live = True

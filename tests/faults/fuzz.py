@@ -126,8 +126,8 @@ def hostile(cluster: bytes) -> list[Hostile]:
         Hostile(Door.INGRESS, "audit", [[frame] for frame in (*batches("gateway.order-1"), *questions("order-1"))]),
         Hostile(Door.REPLAYER, "matching-9", [[frame] for frame in store_questions("matching.9")]),
         Hostile(Door.REPLAYER, "audit", [[frame] for frame in store_questions("matching.0")]),
-        Hostile(Door.ORDERS, "ann", [[frame] for frame in orders("ann")]),
-        Hostile(Door.MARKET_DATA, "ann", [[frame] for frame in requests()]),
+        Hostile(Door.ACCESS, "ann", [[frame] for frame in orders("ann")]),
+        Hostile(Door.FEED, "ann", [[frame] for frame in requests()]),
     ]
 
 

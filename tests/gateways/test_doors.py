@@ -122,7 +122,7 @@ def test_a_client_trades_as_himself_alone(trading: Gateway):
     stranger = trading.say("bob", Logon("ann"), b"b")
 
     assert "your key is not for ann" in trading.hear(stranger, LoggedOff).text
-    trading.turn_until(lambda: trading.told.refused("door=orders", "it logs on as ann", "key=bob"), "a refusal")
+    trading.turn_until(lambda: trading.told.refused("door=access", "it logs on as ann", "key=bob"), "a refusal")
 
 
 def test_a_client_who_is_not_let_in_is_told_so(trading: Gateway):
@@ -178,7 +178,7 @@ def test_a_revoked_client_hears_no_market_data(house: House):
     until(lambda: (turn(), drained(bob))[1], "he hears")
     until(lambda: (turn(), drained(ann))[1], "she hears")
     revoke(house.list, "bob")
-    until(lambda: (turn(), told.refused("market-data", "key=bob"))[1], "he is not let in again")
+    until(lambda: (turn(), told.refused("feed", "key=bob"))[1], "he is not let in again")
     drained(bob)
     drained(ann)
 

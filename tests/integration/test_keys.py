@@ -139,19 +139,19 @@ def store(question: Any, kind: type) -> Deed:
 
 def log_on(client: str) -> Deed:
     def deed(caller: Caller) -> bool:
-        answer = caller.ask(Door.ORDERS, TO_ORDERS.encode([Logon(client or caller.name)]))
+        answer = caller.ask(Door.ACCESS, TO_ORDERS.encode([Logon(client or caller.name)]))
         while answer is not None:
             for one in FROM_GATEWAY.decode(answer[-1]):
                 if isinstance(one, LoggedOn | LoggedOff):
                     return isinstance(one, LoggedOn)
-            answer = caller.next(Door.ORDERS)
+            answer = caller.next(Door.ACCESS)
         return False
 
     return deed
 
 
 def ask_the_book(caller: Caller) -> bool:
-    return caller.ask(Door.MARKET_DATA, TO_MARKET_DATA.encode(InstrumentsRequest(1))) is not None
+    return caller.ask(Door.FEED, TO_MARKET_DATA.encode(InstrumentsRequest(1))) is not None
 
 
 def snapshot_of(shard: str) -> StoredSnapshot:
@@ -165,8 +165,8 @@ DEEDS: Final[dict[str, tuple[str, Door]]] = {
     "enter stream":                 ("x    x    x    -      x      x       -    -        -", Door.STREAM),
     "enter ingress":                ("x    x    x    -      x      x       -    -        -", Door.INGRESS),
     "enter replayer":               ("x    x    x    -      x      x       -    -        -", Door.REPLAYER),
-    "enter orders":                 ("-    -    -    x      -      x       -    -        -", Door.ORDERS),
-    "enter market-data":            ("-    -    x    x      x      x       -    -        -", Door.MARKET_DATA),
+    "enter access":                 ("-    -    -    x      -      x       -    -        -", Door.ACCESS),
+    "enter feed":                   ("-    -    x    x      x      x       -    -        -", Door.FEED),
     "speak as itself to nodes":     ("x    -    -    -      -      -       -    -        -", Door.PEER),
     "speak as node-1 to nodes":     ("-    -    -    -      -      -       -    -        -", Door.PEER),
     "submit as itself":             ("-    x    x    -      -      x       -    -        -", Door.INGRESS),
@@ -183,15 +183,15 @@ DEEDS: Final[dict[str, tuple[str, Door]]] = {
     "offer a snapshot of credit":   ("-    -    -    -      -      x       -    -        -", Door.REPLAYER),
     "store a snapshot of credit":   ("-    -    -    -      -      x       -    -        -", Door.REPLAYER),
     "discard a snapshot":           ("-    -    -    -      -      x       -    -        -", Door.REPLAYER),
-    "log on as itself":             ("-    -    -    x      -      x       -    -        -", Door.ORDERS),
-    "log on as another":            ("-    -    -    -      -      x       -    -        -", Door.ORDERS),
-    "ask the book":                 ("-    -    x    x      x      x       -    -        -", Door.MARKET_DATA),
+    "log on as itself":             ("-    -    -    x      -      x       -    -        -", Door.ACCESS),
+    "log on as another":            ("-    -    -    -      -      x       -    -        -", Door.ACCESS),
+    "ask the book":                 ("-    -    x    x      x      x       -    -        -", Door.FEED),
 }  # fmt: skip
 """What is tried -> who can do it, and at which door that is decided."""
 WHO: Final = ("node-9", "matching-9", "order-9", "ann", "audit", "kim", NOBODY, STRANGER, "gone")
 PROCESS_AT: Final = {
     Door.PEER: "node-1", Door.STREAM: "node-1", Door.INGRESS: "node-1", Door.REPLAYER: "node-1-replayer",
-    Door.ORDERS: "order-1", Door.MARKET_DATA: "marketdata-1",
+    Door.ACCESS: "order-1", Door.FEED: "marketdata-1",
 }  # fmt: skip
 
 
@@ -349,9 +349,9 @@ def test_keys_are_listed_with_what_they_are_for(venue: Running):
 
 @pytest.mark.parametrize("words", [("status",), ("health",), ("leader", "show"), ("sessions",), ("members", "list")])
 def test_a_command_with_a_key_that_is_not_let_in_says_so(venue: Running, words: tuple[str, ...]):
-    """In a line that names the key's file, and soon: not as if the venue were down."""
+    """In a line that names the key's file, and not as if the venue were down."""
     path = secret_path(venue.config.secrets_directory, "gone")
-    done = venue.run(*words, env={**os.environ, KEY_VARIABLE: str(path)}, timeout_s=10)
+    done = venue.run(*words, env={**os.environ, KEY_VARIABLE: str(path)})
 
     assert "is not let in" in complaint(done)
     assert str(path) in complaint(done)

@@ -51,7 +51,7 @@ def endpoints(config: Config) -> dict[Door, str]:
     node, places = config.nodes[0], config.endpoints
     return {
         Door.PEER: node.peer, Door.STREAM: node.publisher, Door.INGRESS: node.ingress, Door.REPLAYER: node.replayer,
-        Door.ORDERS: places["order"], Door.MARKET_DATA: places["marketdata"],
+        Door.ACCESS: places["order"], Door.FEED: places["marketdata"],
     }  # fmt: skip
 
 

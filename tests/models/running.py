@@ -101,7 +101,7 @@ def without_processes(data_dir: Path, *names: str) -> Config:
     """Take processes out of venue.toml: `sequencer up` will not start them. No name: all of them."""
     path = data_dir / FILE_NAME
     wanted = "|".join(map(re.escape, names)) or r"[\w-]+"
-    path.write_text(re.sub(rf"(?m)^({wanted})\.command = .*\n", "", path.read_text()))
+    path.write_text(re.sub(rf"(?m)^({wanted})\.\w+ = .*\n", "", path.read_text()))
     return Config.load(data_dir)
 
 

@@ -12,7 +12,7 @@ from sequencer.errors import ConfigError
 from sequencer.keys import LOCAL, Z85, Z85_CHARACTERS, Door, Key, Keys, Role, standard
 
 ENTERS: Final[dict[Role, str]] = {
-    #             peer stream ingress replayer orders market-data
+    #             peer stream ingress replayer access feed
     Role.NODE:    " x    x      x       x        -      -",
     Role.REPLICA: " -    x      x       x        -      -",
     Role.GATEWAY: " -    x      x       x        -      x",
@@ -102,7 +102,7 @@ WORDS: Final = sorted(
 def test_a_usual_key_is_for_its_own_names(case: str):
     """It submits, reports and trades under these, and under no name that only looks like them."""
     one, *expected = STANDARD[case]
-    may = (one.sends, one.is_process, one.trades_as)
+    may = (one.sends, one.is_process, one.acts_as)
 
     assert [[word for word in WORDS if asked(word)] for asked in may] == [sorted(words.split()) for words in expected]
 
@@ -110,7 +110,7 @@ def test_a_usual_key_is_for_its_own_names(case: str):
 def test_operators_may_all_but_be_a_node():
     """An admin, and whoever comes through a socket of this host's user, acts as any sender, process and client."""
     for one in (key("kim", Role.ADMIN), LOCAL):
-        assert all(one.sends(word) and one.is_process(word) and one.trades_as(word) for word in WORDS)
+        assert all(one.sends(word) and one.is_process(word) and one.acts_as(word) for word in WORDS)
         assert one.operates
         assert not one.enters(Door.PEER)
 
@@ -121,7 +121,7 @@ def test_what_a_role_has_no_door_for_no_pattern_gives(one: Key, name: str):
     is_named = any(fnmatchcase(name, pattern) for pattern in one.senders)
 
     assert one.sends(name) == (one.operates or (one.role in (Role.REPLICA, Role.GATEWAY) and is_named))
-    assert not one.trades_as(name) or one.role in (Role.CLIENT, Role.ADMIN)
+    assert not one.acts_as(name) or one.role in (Role.CLIENT, Role.ADMIN)
 
 
 def test_what_has_changed_is_told():
