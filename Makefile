@@ -50,7 +50,7 @@ PROCESSES := tests/integration tests/faults
 CONTAINERS := tests/compose
 test: check
 	@$(BIN)/python -m pytest -n auto $(PROCESSES:%=--ignore=%) $(CONTAINERS:%=--ignore=%)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(PROCESSES)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PROCESSES)
 	@$(BIN)/python -m pytest $(CONTAINERS)
 
 # Needs a Docker engine with compose. Builds the image, and sets fire to the venue of compose.yaml.
