@@ -42,6 +42,8 @@ DIGEST_S: Final = 30.0
 KEEP_S: Final = 60.0
 DETACH_S: Final = 3.0
 KILL_S: Final = 2.0
+DEATH_S: Final = 2.0
+"""How long the watcher of one that was killed may take to tell it."""
 PAUSE_S: Final = 0.05
 
 Row = dict[str, Any]
@@ -283,9 +285,16 @@ def detach(config: Config, name: str) -> str:
         if pid:
             os.kill(pid, signum)
             if _until(lambda: not holder(config.data_dir, name), KILL_S):
-                admin.forget(config, name)
+                _forget_killed(config, name)
                 return f"did not answer, and was ended by {signum.name}"
     raise IslandError(f"{name} (pid {known[name]['pid']}) does not answer and is not on this host: end it there")
+
+
+def _forget_killed(config: Config, name: str) -> None:
+    """Say goodbye in its place: once more, where its watcher has told its death after that."""
+    admin.forget(config, name)
+    if _until(lambda: any(row["name"] == name for row in admin.status(config).replicas), DEATH_S):
+        admin.forget(config, name)
 
 
 def _live_shards(config: Config, machine: str) -> set[str]:
