@@ -43,10 +43,11 @@ from gateways.marketdata.protocol import (
 )
 from gateways.marketdata.views import Depth, View, depth_of
 from gateways.names import Instrument
-from sequencer.client import connect, tune
+from sequencer.client import connect, needs_keys, not_let_in, readable, refusals_of, tune
 from sequencer.errors import IslandError, UnreachableError
 
 ASK_AGAIN_MS: Final = 1000
+POLL_MS: Final = 50
 SILENCE_MS: Final = 5000
 """Heartbeats come every second; after this long without one, a snapshot tells whether all is well."""
 
@@ -77,7 +78,10 @@ class MarketDataClient:
         self._updates_endpoint = updates_endpoint
         self._timeout_s = timeout_s
         self._asked = 0
-        self._dealer = self.dealer()
+        self._dealer = self._new_dealer()
+        self._refusals = refusals_of(self._dealer) if needs_keys(endpoint) else None
+        """Can be read once the gateway does not let us in."""
+        connect(self._dealer, endpoint)
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +94,8 @@ class MarketDataClient:
     def close(self) -> None:
         """Close the sockets."""
         self._dealer.close(linger=0)
+        if self._refusals is not None:
+            self._refusals.close(linger=0)
 
     def instruments(self) -> list[Instrument]:
         """All instruments, by id. Raises UnreachableError."""
@@ -135,8 +141,7 @@ class MarketDataClient:
 
     def dealer(self) -> "zmq.Socket[bytes]":
         """A new socket for requests."""
-        socket = tune(self._context.socket(zmq.DEALER))
-        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a gateway that is away
+        socket = self._new_dealer()
         connect(socket, self._endpoint)
         return socket
 
@@ -155,12 +160,20 @@ class MarketDataClient:
         self._asked += 1
         return self._asked
 
+    def _new_dealer(self) -> "zmq.Socket[bytes]":
+        socket = tune(self._context.socket(zmq.DEALER))
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a gateway that is away
+        return socket
+
     def _ask(self, request: Request, expected: type[R]) -> R:
         """The reply to a request, which is sent again while none comes: either of them may get lost."""
         deadline_ms = _now_ms() + int(self._timeout_s * 1000)
         while (left_ms := deadline_ms - _now_ms()) > 0:
-            if self._dealer.poll(left_ms, zmq.POLLOUT):
-                self._dealer.send(ENCODER.encode(request), zmq.NOBLOCK)
+            if self._refusals is not None and readable(self._refusals):
+                raise not_let_in(self._dealer, f"the market data gateway at {self._endpoint}")
+            if not self._dealer.poll(min(left_ms, POLL_MS), zmq.POLLOUT):
+                continue
+            self._dealer.send(ENCODER.encode(request), zmq.NOBLOCK)
             again_ms = min(deadline_ms, _now_ms() + ASK_AGAIN_MS)
             while self._dealer.poll(max(0, again_ms - _now_ms())):
                 _, reply = _read_reply(self._dealer)

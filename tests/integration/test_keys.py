@@ -347,7 +347,9 @@ def test_keys_are_listed_with_what_they_are_for(venue: Running):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [("status",), ("health",), ("leader", "show"), ("sessions",), ("members", "list")])
+@pytest.mark.parametrize(
+    "words", [("status",), ("health",), ("leader", "show"), ("sessions",), ("members", "list"), ("book", "A-B")]
+)
 def test_a_command_with_a_key_that_is_not_let_in_says_so(venue: Running, words: tuple[str, ...]):
     """In a line that names the key's file, and not as if the venue were down."""
     path = secret_path(venue.config.secrets_directory, "gone")
