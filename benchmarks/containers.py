@@ -35,7 +35,7 @@ def trading(venue: Containers, commands: int, scratch: Path) -> dict[str, float]
 
 def failovers(venue: Containers, kills: int) -> dict[str, float]:
     """From the kill of the leader until a batch is seen that was submitted after it; in ms."""
-    with Load(venue) as load:  # type: ignore[arg-type]
+    with Load(venue) as load:
         times_ms = []
         for _ in range(kills):
             load.await_observers()

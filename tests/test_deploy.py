@@ -19,7 +19,8 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 @pytest.mark.parametrize("manifest", MANIFESTS)
 def test_a_manifest_is_valid(manifest: dict[str, object]):
     """By the schema of the API, with no field that it does not know."""
-    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    assert _problem(manifest) == ""
+    assert "spec" in _problem({**manifest, "spec": {"unknown": 1}})
 
 
 def test_all_processes_of_a_venue_are_deployed():
@@ -49,6 +50,14 @@ def test_the_lock_holds_every_dependency_by_hash():
 
     assert sorted(pinned) == sorted(named)
     assert {re.split(r"[<>=]", one)[0] for one in wanted} <= pinned.keys()
+
+
+def _problem(manifest: dict[str, object]) -> str:
+    try:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{list(error.path)}: {error.message}"
+    return ""
 
 
 def _pods() -> dict[str, int]:

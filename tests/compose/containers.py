@@ -2,7 +2,7 @@
 
     Containers --docker compose--> containers <--tcp, with the admin's key-- Load, commands of this process
 
-It looks like a tests.faults.group.Group to a Load. A process is killed by its pid on this host, as a crash would end
+A process is killed by its pid on this host, as a crash would end
 it: what `docker kill` ends stays ended.
 """
 
@@ -19,10 +19,8 @@ from typing import Any, Self
 
 from engines import operating
 from sequencer import admin
-from sequencer.asking import ask
 from sequencer.config import FILE_NAME, Config
-from sequencer.protocol import AskStatus, NodeStatus
-from sequencer.sockets import context
+from tests.faults.nodes import Nodes
 from tests.faults.small_disk import SmallDisk
 from tests.models.running import PATIENCE_S, until
 
@@ -54,15 +52,13 @@ def works() -> bool:
         return False
 
 
-class Containers:
+class Containers(Nodes):
     """One venue; a context manager that leaves nothing of it behind."""
 
     def __init__(self, directory: Path, image: str) -> None:
         self.image = image
-        self.histories = directory / "histories"
-        self.histories.mkdir()
+        super().__init__(directory / "histories")
         self._outside = directory / "outside"
-        self._leaders: set[tuple[int, str]] = set()
         self.small_disk = SmallDisk(directory / "small")
         """That of the last node."""
         self._env = {**os.environ, "ISLAND_IMAGE": image, "RATE": "300", "SMALL_DISK": str(directory / "small")}
@@ -71,7 +67,7 @@ class Containers:
         self.small_disk.__enter__()
         try:
             self.compose("up", "-d", "--no-build", timeout_s=UP_S)
-            self.outside = self._config()
+            self.config = self.outside = self._config()
         except BaseException:
             self.close()
             raise
@@ -100,37 +96,11 @@ class Containers:
         """The same, as JSON."""
         return json.loads(self.command(*words, "-o", "json"))
 
-    # --- as a Group to a Load -----------------------------------------------------------------------
-
-    @property
-    def names(self) -> list[str]:
-        """The nodes."""
-        return [node.name for node in self.outside.nodes]
-
-    @property
-    def told(self) -> dict[str, dict[str, int | str | bool]]:
-        """What each node that answers says of itself."""
-        with context(self.outside) as made:
-            answers = ask(self.outside.nodes, AskStatus(), context=made).items()
-        return {name: answer.node for name, answer in answers if isinstance(answer, NodeStatus)}
-
-    @property
-    def leader(self) -> str:
-        """Who leads in the latest term in which anyone says so; empty if nobody does."""
-        leading = {(int(told["term"]), name) for name, told in self.told.items() if told["role"] == "leader"}
-        self._leaders |= leading
-        return max(leading)[1] if leading else ""
-
     @property
     def follower(self) -> str:
         """One that does not lead."""
         leader = until(lambda: self.leader, "a leader")
         return next(name for name in self.names if name != leader)
-
-    def note_leaders(self) -> None:
-        """Write down who was seen to lead so far."""
-        rows = [json.dumps({"term": term, "leader": leader}) for term, leader in sorted(self._leaders)]
-        (self.histories / "leaders.jsonl").write_text("".join(f"{row}\n" for row in rows))
 
     def await_well(self) -> None:
         """Wait until nothing is wrong, and every replica has told the same state at the same place."""

@@ -28,7 +28,7 @@ def stage(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     """One venue for all acts; the demo flow trades, and beside it a load whose every batch is accounted for."""
     with Containers(tmp_path_factory.mktemp("compose"), image) as venue:
         venue.compose("--profile", "demo", "up", "-d", "--no-build", "flow")
-        with Load(venue) as load:  # type: ignore[arg-type]
+        with Load(venue) as load:
             yield venue, load
 
 

@@ -9,7 +9,6 @@ histories/                what senders and observers saw: see `checker`
     node-1 --link--> node-2        senders --link--> ingress        readers --link--> publisher, replayer
 """
 
-import json
 import shutil
 import signal
 import subprocess
@@ -20,11 +19,9 @@ from typing import Self
 import msgspec
 
 from gateways.layout import free_ports
-from sequencer.asking import ask
 from sequencer.config import FILE_NAME, NODE_DOORS, Config, NodeConfig
 from sequencer.keyring import secret_path
-from sequencer.protocol import AskStatus, NodeStatus
-from sequencer.sockets import context
+from tests.faults.nodes import Nodes
 from tests.faults.proxy import Links
 from tests.faults.small_disk import SmallDisk
 from tests.models.running import command, make, until
@@ -44,7 +41,7 @@ def over_tcp(config: Config) -> Config:
     return Config.load(config.data_dir)
 
 
-class Group:
+class Group(Nodes):
     """The processes of the nodes; a context manager that leaves none behind.
 
     With `linked`, everything that is said goes over tcp, and through `links`. With `small_disk`, the last node has a
@@ -55,17 +52,15 @@ class Group:
         self, directory: Path, nodes: int = 3, *, linked: bool = False, small_disk: bool = False, **changes: str
     ) -> None:
         self.directory = directory
+        super().__init__(directory / "histories")
         made = make(directory / "v", nodes, **changes)
         self.config: Config = over_tcp(made) if linked else made
         """The nodes as they are reached without links."""
         self.outside = self.config
         """The nodes as senders and readers see them."""
-        self.histories = directory / "histories"
-        self.histories.mkdir()
         self.links = Links()
         self.small_disk = SmallDisk(self._host(self.names[-1]) / self.names[-1]) if small_disk else None
         self._linked = linked
-        self._leaders: set[tuple[int, str]] = set()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._resources = ExitStack()
 
@@ -84,30 +79,6 @@ class Group:
 
     def __exit__(self, *_error: object) -> None:
         self._resources.close()
-
-    def note_leaders(self) -> None:
-        """Write down who was seen to lead so far."""
-        rows = [json.dumps({"term": term, "leader": leader}) for term, leader in sorted(self._leaders)]
-        (self.histories / "leaders.jsonl").write_text("".join(f"{row}\n" for row in rows))
-
-    @property
-    def names(self) -> list[str]:
-        """The nodes."""
-        return [node.name for node in self.config.nodes]
-
-    @property
-    def leader(self) -> str:
-        """Who leads in the latest term in which anyone says so; empty if nobody does."""
-        leading = {(int(told["term"]), name) for name, told in self.told.items() if told["role"] == "leader"}
-        self._leaders |= leading
-        return max(leading)[1] if leading else ""
-
-    @property
-    def told(self) -> dict[str, dict[str, int | str | bool]]:
-        """What each node that answers says of itself."""
-        with context(self.config) as made:
-            answers = ask(self.config.nodes, AskStatus(), context=made).items()
-        return {name: answer.node for name, answer in answers if isinstance(answer, NodeStatus)}
 
     def others(self, *names: str) -> list[str]:
         """All nodes but these."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 from sequencer.client import Context, Source, Submitter, Subscriber
 from sequencer.config import NodeConfig
 from tests.faults.checker import check
-from tests.faults.group import Group
+from tests.faults.nodes import Nodes
 from tests.models.running import until
 
 COMMANDS = 1
@@ -32,7 +32,7 @@ ROAMING = "roaming"
 class Load:
     """From enter to exit. Whatever a thread raises is in `errors`, and raised by who waits for progress."""
 
-    def __init__(self, group: Group, senders: int = 2) -> None:
+    def __init__(self, group: Nodes, senders: int = 2) -> None:
         self.acknowledged = 0
         self.last_seen_s = time.monotonic()
         self.last_seen_index = 0
