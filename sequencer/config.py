@@ -48,7 +48,8 @@ TLS_DOORS = ("web", "fix")
 """The endpoints at which strangers' protocols are spoken: plain, or in TLS."""
 _SOCKET_PATH_BYTES_MAX = 100
 NODE_DOORS = ("ingress", "publisher", "replayer", "peer")
-_TRANSPORTS = ("ipc://", "tcp://", "tipc://", "inproc://")
+TCP = "tcp://"
+_TRANSPORTS = ("ipc://", TCP, "tipc://", "inproc://")
 
 
 class LogLevel(StrEnum):
@@ -320,6 +321,13 @@ class Config(msgspec.Struct, frozen=True):
         """Where batches can be submitted, one endpoint a node."""
         return tuple(node.ingress for node in self.nodes)
 
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """Hosts of endpoints that are names, and have to be looked up."""
+        endpoints = [getattr(node, door) for node in self.nodes for door in NODE_DOORS]
+        hosts = map(named_host, [*endpoints, *self.endpoints.values()])
+        return tuple(sorted({host for host in hosts if host}))
+
     def permitted(self, sender: str) -> frozenset[int]:
         """The channels that a sender may write on."""
         return frozenset(
@@ -350,6 +358,14 @@ def listening_host(host: str) -> str:
     return host if host in ("localhost", *(name for _index, name in socket.if_nameindex())) else ""
 
 
+def named_host(endpoint: str) -> str:
+    """The host of a tcp endpoint if it is a name that has to be looked up, else ""."""
+    if not endpoint.startswith(TCP):
+        return ""
+    host = endpoint.removeprefix(TCP).rpartition(":")[0]
+    return "" if host == "*" or listening_host(host) else host
+
+
 def endpoint_in(base: Path, endpoint: str) -> str:
     """Make a relative ipc path absolute; one too long for a socket address goes by a short name in /tmp.
 
@@ -365,7 +381,7 @@ def endpoint_in(base: Path, endpoint: str) -> str:
 
 def is_loopback(endpoint: str) -> bool:
     """Whether only this machine reaches a TCP endpoint: its host is in 127.0.0.0/8, ::1 or localhost."""
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    host = endpoint.removeprefix(TCP).rpartition(":")[0].strip("[]")
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -459,7 +475,7 @@ def _tls_problem(file: _File) -> str:
         pair, endpoint = tls.pair(door), file.endpoints.get(door, "")
         if pair is not None and not (pair.certificate and pair.private_key):
             return f"tls: expected file names for {door}, got {pair.certificate!r} and {pair.private_key!r}"
-        if pair is None and endpoint.startswith("tcp://") and not is_loopback(endpoint):
+        if pair is None and endpoint.startswith(TCP) and not is_loopback(endpoint):
             return (
                 f"endpoints.{door}: expected a loopback host such as 127.0.0.1, or a certificate, got {endpoint} "
                 "without one: name its files under [tls]; `sequencer certificate` makes one for development"

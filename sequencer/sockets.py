@@ -9,6 +9,8 @@ Rules
 - Over tcp, and whatever else others may reach, there is CURVE, or nothing: a context without keys neither connects nor
   listens there.
 - ipc sockets are private to their user, by their files' modes: who comes there is that user (keys.LOCAL).
+- libzmq looks a name up in the I/O thread of the connection, which waits: for seconds, where the host has just gone. So
+  each name has a thread of its own, and all else another.
 - Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
 """
 
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from sequencer.config import Config, listening_host
+from sequencer.config import TCP, Config, listening_host, named_host
 from sequencer.errors import ConfigError, IslandError, UnreachableError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
-_TCP = "tcp://"
 _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
 _OTHERS = 0o077
 _USER_ID = "User-Id"
+_COMMON = 1
+"""The affinity of what waits for no name: the first I/O thread."""
+_THREADS_MAX = 32
 
 
 class Context(zmq.Context["zmq.Socket[bytes]"]):
@@ -44,13 +48,21 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
 
     _config: "Config | None" = None
     _doorman: "Doorman | None" = None
+    _affinities: dict[str, int]
 
     @classmethod
     def of(cls, config: "Config") -> Self:
         """Of who has read this configuration; see `context` for one that ends by itself."""
-        made = cls()
-        made._config = config
+        made = cls(io_threads=min(1 + len(config.named_hosts), _THREADS_MAX))
+        made._config, made._affinities = config, {}
         return made
+
+    def affinity(self, endpoint: str) -> int:
+        """The I/O thread that serves a connection, as libzmq's option of that name has it."""
+        host, others = named_host(endpoint), self.get(zmq.IO_THREADS) - 1
+        if not host or not others:
+            return _COMMON
+        return self._affinities.setdefault(host, _COMMON << 1 + len(self._affinities) % others)
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -92,6 +104,7 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
 
 def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket[bytes]":
     """Bound what a socket queues, takes and waits for. Call it before bind or connect."""
+    socket.setsockopt(zmq.AFFINITY, _COMMON)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, hwm)
     socket.setsockopt(zmq.RCVHWM, hwm)
@@ -141,7 +154,9 @@ def can_connect(socket: "zmq.Socket[bytes]", endpoint: str) -> bool:
 def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> None:
     """Connect; over tcp, to who has the key of `server`, or listens there as venue.toml says. Raises ConfigError."""
     if needs_keys(endpoint):
-        keyring = _context_of(socket).keyring
+        made = _context_of(socket)
+        keyring = made.keyring
+        socket.setsockopt(zmq.AFFINITY, made.affinity(endpoint))
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
@@ -218,10 +233,10 @@ def context(config: "Config") -> Iterator[Context]:
 
 
 def _listening(endpoint: str) -> str:
-    if not endpoint.startswith(_TCP):
+    if not endpoint.startswith(TCP):
         return endpoint
-    host, _, port = endpoint.removeprefix(_TCP).rpartition(":")
-    return endpoint if host == "*" or listening_host(host) else f"{_TCP}*:{port}"
+    host, _, port = endpoint.removeprefix(TCP).rpartition(":")
+    return endpoint if host == "*" or listening_host(host) else f"{TCP}*:{port}"
 
 
 def _context_of(socket: "zmq.Socket[bytes]") -> Context:

@@ -76,6 +76,8 @@ class House:
 class Holder:
     """What a Context asks of a Config."""
 
+    named_hosts: tuple[str, ...] = ()
+
     def __init__(self, house: House, name: str) -> None:
         self._house, self._name = house, name
 
