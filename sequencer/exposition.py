@@ -10,6 +10,7 @@ Rules
 - It costs the loop a reference: text is made by the thread, when somebody asks.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,15 @@ _LABELLED: Final[dict[str, tuple[str, str, type[GaugeMetricFamily | CounterMetri
 PREFIX: Final = "sequencer_"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asks may hang up before all is read, as a health check does that has seen enough."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
 class Exposition:
     """A process's port."""
 
@@ -78,10 +88,9 @@ class Exposition:
         ProcessCollector(registry=self._registry)
         host, _, port = address.rpartition(":")
         try:
-            self._server = ThreadingHTTPServer((listening_host(host), int(port)), self._handler())
+            self._server = _Server((listening_host(host), int(port)), self._handler())
         except OSError as error:
             raise IslandError(f"cannot listen on {address} (monitoring.{name}): {error.strerror}") from None
-        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True).start()
 
     def tell(self, state: str, report: Mapping[str, Any]) -> None:

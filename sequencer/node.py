@@ -20,13 +20,12 @@ from sequencer.client.stop import StopSignal
 from sequencer.config import Config
 from sequencer.durable import DurableOrderer
 from sequencer.envelope import BATCH_MAGIC, Entry
-from sequencer.errors import ConfigError
 from sequencer.key_watch import KeyWatch
 from sequencer.keys import LOCAL, Door, Key
 from sequencer.logs import open_log
-from sequencer.members import Member, Members
 from sequencer.memory import hold_memory
 from sequencer.monitor import INTERVAL_MS, open_monitor
+from sequencer.peers import LAST_WORDS_MS, Peers
 from sequencer.protocol import (
     ENCODER,
     QUESTIONS,
@@ -48,10 +47,10 @@ from sequencer.protocol import (
     process_of,
 )
 from sequencer.publisher import Publisher
-from sequencer.raft import ChangeMembers, Message, Read, Role, Transfer
-from sequencer.raft.messages import pack, speaker, unpack
+from sequencer.raft import ChangeMembers, Gone, Message, Read, Role, Transfer
+from sequencer.raft.messages import speaker, unpack
 from sequencer.sessions import Verdict
-from sequencer.sockets import Context, bind, connect, tune
+from sequencer.sockets import Context, bind, tune
 
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
@@ -125,11 +124,15 @@ class Node:
     def turn(self) -> None:
         """Wait for something to happen, and do all that follows from it."""
         patience_ms = min(self._core.wait_ms(), self._config.timing.publisher_heartbeat_ms)
+        if self._peers.is_waiting:
+            patience_ms = min(patience_ms, LAST_WORDS_MS)
         ready = dict(self._poller.poll(patience_ms))
         if self._written in ready:
             os.eventfd_read(self._written)
         if self._peers_in in ready:
             self._hear_peers()
+        for name in self._peers.gone(ready, self._core.now_ms):
+            self._core.hear(Gone(name))
         if self._ingress in ready:
             self._take_in()
         self._core.turn()
@@ -153,20 +156,15 @@ class Node:
         self._core.close()
         os.close(self._written)
         self._publisher.close()
-        for socket in (self._ingress, self._peers_in, *self._peers_out.values()):
+        self._peers.close()
+        for socket in (self._ingress, self._peers_in):
             socket.close(linger=0)
 
     # --- the wire -----------------------------------------------------------------------------
 
     def send(self, peer: str, message: Message) -> None:
         """To a peer; what cannot be sent is lost, and said again."""
-        if self._core.raft.members is not self._members_met:
-            self._meet_members(self._core.raft.members)
-        if peer not in self._peers_out:
-            self._meet(peer)
-        socket = self._peers_out.get(peer)
-        if socket is not None:
-            self._send(socket, [self._config.cluster, *pack(message)])
+        self._peers.send(peer, message, self._core.raft.log)
 
     def wake(self) -> None:
         """A write has ended, in a thread of its own."""
@@ -189,9 +187,6 @@ class Node:
         self._peers_in = tune(context.socket(zmq.PULL))
         self._peer_gate = bind(self._peers_in, me.peer, f"{key}.peer", Door.PEER)
         self._keys = KeyWatch(context, self._chronicle.log)
-        self._peers_out: dict[str, zmq.Socket[bytes]] = {}
-        self._peer_endpoints: dict[str, str] = {}
-        self._meet_members(self._core.raft.members)
         self._publisher = Publisher(
             me.publisher,
             me.name,
@@ -203,37 +198,8 @@ class Node:
         self._poller.register(self._ingress, zmq.POLLIN)
         self._poller.register(self._peers_in, zmq.POLLIN)
         self._poller.register(self._written, zmq.POLLIN)
-
-    def _meet_members(self, members: Members) -> None:
-        """Connect to the others of the group; who was removed may still need a word, and stays."""
-        self._members_met = members
-        for member in members.all:
-            self._connect(member)
-
-    def _meet(self, name: str) -> None:
-        """Connect to one that had no key yet, or was removed before this process began, and does not know."""
-        member, former = self._core.raft.members.find(name), self._core.raft.log.former(name)
-        if member is not None:
-            self._connect(member)
-        elif former is not None:
-            self._connect(former[0])
-
-    def _connect(self, member: Member) -> None:
-        endpoint = self._config.resolved(member).peer
-        if member.name == self._me.name or self._peer_endpoints.get(member.name) == endpoint:
-            return
-        if member.name in self._peers_out:
-            self._peers_out[member.name].close(linger=0)
-        socket = tune(self._context.socket(zmq.PUSH))
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        try:
-            connect(socket, endpoint, member.name)
-        except ConfigError as error:
-            socket.close(linger=0)
-            self._chronicle.log.seldom("warning", "member not reached", member=member.name, why=str(error))
-            return
-        self._peers_out[member.name] = socket
-        self._peer_endpoints[member.name] = endpoint
+        self._peers = Peers(self._config, me.name, context, self._poller, self._chronicle.log)
+        self._peers.meet(self._core.raft.members)
 
     @staticmethod
     def _send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:

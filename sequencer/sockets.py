@@ -129,13 +129,18 @@ def needs_keys(endpoint: str) -> bool:
     return endpoint.startswith(_ABSTRACT) or not endpoint.startswith(_PRIVATE)
 
 
+def events_of(socket: "zmq.Socket[bytes]", events: int) -> "zmq.Socket[bytes]":
+    """What tells of these events of a socket's connections. Call it before connect, and close it too."""
+    endpoint = f"inproc://events-{os.urandom(8).hex()}"
+    socket.monitor(endpoint, events)
+    told: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+    told.connect(endpoint)
+    return told
+
+
 def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
     """What can be read once a server does not let this socket in. Call it before connect, and close it too."""
-    endpoint = f"inproc://refused-{os.urandom(8).hex()}"
-    socket.monitor(endpoint, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-    refusals: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-    refusals.connect(endpoint)
-    return refusals
+    return events_of(socket, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 
 
 def not_let_in(socket: "zmq.Socket[bytes]", who: str) -> UnreachableError:

@@ -1,6 +1,6 @@
 """The consensus core: who leads, what is in the log, what can no longer be lost.
 
-    Receive, Propose, Persisted, time --step--> Duties
+    Receive, Propose, Persisted, Gone, time --step--> Duties
 
 After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version):
 leader election (5.2), log replication (5.3), safety (5.4), with PreVote and CheckQuorum from Ongaro's
@@ -42,6 +42,7 @@ from sequencer.raft.messages import (
     ChangeMembers,
     Cleared,
     Event,
+    Gone,
     Persisted,
     Propose,
     Read,
@@ -451,6 +452,7 @@ class Raft(Elector):
         Propose: _on_propose,
         Persisted: _on_persisted,
         Cleared: _on_cleared,
+        Gone: Elector._on_gone,
         Transfer: _on_transfer,
         ChangeMembers: _on_change_members,
         Read: _on_read,

@@ -7,6 +7,8 @@ Raft paper 5.2 and 5.4.1, with PreVote from the thesis (9.6). `Raft` is this, an
 Rules:
 - A ballot (term and vote) is durable before any message that depends on it leaves.
 - A voter that hears from its leader helps nobody to unseat it, unless the leader itself has asked for that.
+- Who sees the leader's connection close need not wait out the silence, nor refuse others. That is a hint, which binds
+  nobody: the next word of the leader undoes it.
 - Of two that probe at the same time one gives way, so that they do not split the votes.
 - Votes count by name and disk, and from voters only.
 - Who may have lost what it acknowledged neither votes nor campaigns; who has no room does not campaign.
@@ -20,7 +22,7 @@ import msgspec
 from sequencer.members import Members
 from sequencer.raft.duties import Duties
 from sequencer.raft.log import Log
-from sequencer.raft.messages import AskVote, Message, TimeoutNow, Voted
+from sequencer.raft.messages import AskVote, Gone, Message, TimeoutNow, Voted
 
 
 class Role(Enum):
@@ -116,6 +118,13 @@ class Elector:
         """Draw the next election timeout."""
         election_ms = self._timing.election_ms
         self._deadline_ms = self._now_ms + election_ms + self._random.randrange(election_ms // 2 + 1)
+
+    def _on_gone(self, gone: Gone) -> None:
+        """Of several that see it at once, one is to be first."""
+        if self.role is Role.FOLLOWER and self.leader == gone.peer:
+            self.leader = ""
+            wait_ms = self._random.randrange(self._timing.heartbeat_ms + 1)
+            self._deadline_ms = min(self._deadline_ms, self._now_ms + wait_ms)
 
     def _on_silence(self) -> None:
         if self._may_campaign():

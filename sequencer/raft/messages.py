@@ -146,6 +146,23 @@ class Read(msgspec.Struct, frozen=True):
     ticket: int
 
 
+class Gone(msgspec.Struct, frozen=True):
+    """From the shell: a peer's process has closed its connection, as one does that ends. It may be there again."""
+
+    peer: str
+
+
 Event = (
-    Append | Appended | AskVote | Voted | TimeoutNow | Propose | Persisted | Cleared | Transfer | ChangeMembers | Read
+    Append
+    | Appended
+    | AskVote
+    | Voted
+    | TimeoutNow
+    | Propose
+    | Persisted
+    | Cleared
+    | Transfer
+    | ChangeMembers
+    | Read
+    | Gone
 )

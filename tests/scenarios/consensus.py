@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sequencer.envelope import encode_batch, encode_entry
 from sequencer.members import Member, Members, members_batch
-from sequencer.raft import Appended, ChangeMembers, Log, Propose, Read, Role, Transfer
+from sequencer.raft import Appended, ChangeMembers, Gone, Log, Propose, Read, Role, Transfer
 from tests.scenarios import looks
 from tests.scenarios.stage import CLUSTER, Node, Stage, disk_of
 
@@ -172,6 +172,10 @@ class Wishes:
         """Ask for the committed index."""
         self._tickets += 1
         self._stage.step(name, Read(self._tickets))
+
+    def gone(self, name: str, peer: str) -> None:
+        """A node sees the connection of another one close."""
+        self._stage.step(name, Gone(peer))
 
     def transfer(self, name: str, to: str) -> None:
         """Hand over."""

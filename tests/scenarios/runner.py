@@ -31,7 +31,7 @@ where a node is told to `hold` its disk. Invariants are checked all along, whate
     burst a N                    N proposals                            count a->b       how many messages wait
     state [a]                    what a node is                         log a            its entries as index/term
     claim a->b N [ROUNDS]        let an answer say what is false        delay a->b       the first goes to the end
-    stop a / wake a              its process stands still
+    stop a / wake a              its process stands still              gone a b         a sees b's connection close
     messages                     what waits                             contact a        when it last heard of a quorum
 
     process p [of s]             a pen that speaks as sender s          offer p a 1 2..4 its batches to a, in one frame

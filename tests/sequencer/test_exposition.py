@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -54,6 +56,18 @@ def test_alive_and_ready(told: Exposition, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(exposition, "SILENT_S", 0.0)
     assert [told.answer(path)[0] for path in ("/healthz", "/readyz")] == [503, 503]
     assert told.answer("/else")[0] == 404
+
+
+def test_who_hangs_up_early_leaves_no_trace(told: Exposition, unused_port: int, capfd: pytest.CaptureFixture[str]):
+    """A health check needs the first line alone."""
+    threads = threading.active_count()
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", unused_port)) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert get(f"127.0.0.1:{unused_port}", "/healthz")[0] == 503, "it was asked, and serves on"
+    until(lambda: threading.active_count() == threads, "all were served")
+    assert capfd.readouterr().err == ""
 
 
 def test_numbers_are_told_in_base_units(told: Exposition, unused_port: int):

@@ -92,6 +92,15 @@ def kill(cluster: "Cluster", chance: Chance) -> str:
     return f"{host.name} is killed"
 
 
+def hang_up(cluster: "Cluster", chance: Chance) -> str:
+    """A host's connections close, and it goes on: they are there again at once."""
+    host = cluster.leader_or(chance)
+    if host.node is None:
+        return ""
+    host.hang_up()
+    return f"connections of {host.name} close"
+
+
 def blackout(cluster: "Cluster", chance: Chance) -> str:
     """All hosts lose power at once."""
     for host in cluster.hosts.values():
@@ -245,7 +254,7 @@ def restart_client(cluster: "Cluster", chance: Chance) -> str:
 KINDS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
-        loss, repeat, reorder, cut, isolate, pause, crash, kill, blackout, rot, misdirect, lost_segment, bad_sync, full,
-        slow, clock, transfer, read, blank, members, hostile, restart_client, mend,
+        loss, repeat, reorder, cut, isolate, pause, crash, kill, hang_up, blackout, rot, misdirect, lost_segment,
+        bad_sync, full, slow, clock, transfer, read, blank, members, hostile, restart_client, mend,
     )
 }  # fmt: skip

@@ -14,7 +14,7 @@ from sequencer.durable import DurableOrderer, read_all
 from sequencer.envelope import BATCH_MAGIC, Entry, encode_heartbeat
 from sequencer.errors import ConfigError, CorruptJournalError, DivergedLogError, IslandError, JournalError
 from sequencer.protocol import ANSWERS, ENCODER, QUESTIONS, Answer, AskPosition
-from sequencer.raft import Event, Log, Message, Role
+from sequencer.raft import Event, Gone, Log, Message, Role
 from sequencer.raft.messages import pack, unpack
 from sequencer.replayer import CommittedLog
 from sequencer.sessions import Sessions
@@ -141,9 +141,17 @@ class Host:
             names_kept = self._chance.below(self.disk.pending_names + 1)
             self.disk = self.disk.after_crash(lambda _place: self._chance.hits(keeps), names_kept=names_kept)
         self._world.note(self.name, "is down")
+        if process_only:
+            self.hang_up()
         self.node, self._log = None, None
         self._inbox.clear()
         self._reads.clear()
+
+    def hang_up(self) -> None:
+        """The others see its connections close; its last words may come before that, or after."""
+        for name, peer in self._peers.items():
+            if name != self.name:
+                self._network.send(self.name, name, lambda peer=peer: peer.command(Gone(self.name)))
 
     def _stop(self) -> None:
         """The process gives up; often its host goes on, and the next process reads what this one left in memory."""
