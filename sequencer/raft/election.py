@@ -148,10 +148,13 @@ class Elector:
         else:
             self.role = Role.CANDIDATE
             self._set_ballot(self.term + 1, self.name)
-        term = self.term + 1 if probe else self.term
-        ask = AskVote(term, self.name, self.log.last_index, self.log.last_term, probe, transfer)
+        ask = self._question(probe=probe, transfer=transfer)
         self._duties.replies += [(peer, ask) for peer in self._group.voters if peer != self.name]
         self._count_votes()
+
+    def _question(self, *, probe: bool, transfer: bool = False) -> AskVote:
+        term = self.term + 1 if probe else self.term
+        return AskVote(term, self.name, self.log.last_index, self.log.last_term, probe, transfer)
 
     # --- votes --------------------------------------------------------------------------------
 
@@ -166,13 +169,18 @@ class Elector:
             return
         if not ask.probe and ask.term > self.term:
             self._follow(ask.term, "")
-        granted = self._would_grant(ask) and not self._insists(ask)
+        insists = self._insists(ask)
+        granted = self._would_grant(ask) and not insists
         if granted and ask.probe and self.role is Role.PRECANDIDATE:
             self._follow(self.term, "")  # it gives way
         if granted and not ask.probe:
             self._set_ballot(self.term, ask.candidate)
             self._rest()
         self._vote(ask, ask.term if granted else self.term, granted=granted)
+        if insists:
+            self._reply(
+                ask.candidate, self._question(probe=True)
+            )  # it may have heard its leader still when it was asked first
 
     def _vote(self, ask: AskVote, term: int, *, granted: bool) -> None:
         self._reply(ask.candidate, Voted(term, self.name, self.disk, granted, ask.probe))
