@@ -1,7 +1,8 @@
 """What operators do by commands stands in the log before it is done: who, what, why.
 
-    @noted command --note--> log --seen in the stream--> the command acts
-                        \\--cannot be written--> nothing is done; a remedy is, and says on stderr that it is not noted
+    command --note--> log --seen in the stream--> the command acts
+               |
+               +--cannot be written--> nothing is done; a remedy is, and says on stderr that no log tells of it
 
 Rules
 - A command that changes a running venue is marked as `noted`, and has nothing else to do with it.
@@ -28,6 +29,7 @@ import zmq
 
 from sequencer.config import Config
 from sequencer.errors import ConfigError, IslandError, UnnotedError, UnreachableError
+from sequencer.group import members
 from sequencer.log_tools import can_ask_nodes
 from sequencer.output import errors
 from sequencer.sockets import key_in_use
@@ -56,25 +58,20 @@ def noted(command: Command) -> Command:
 
     It gets an option --reason, which may be left out, if it has none of its own.
     """
-    return _noted(command, note)
+    return _noted(command, _required)
 
 
 def noted_remedy(command: Command) -> Command:
-    """The same, for one that mends what may keep notes from being written: it acts in any case, and says so."""
-    return _noted(command, _note_if_possible)
+    """The same, for one that mends what may keep notes from being written: it acts in any case."""
+    return _noted(command, _attempted)
 
 
 def note(config: Config, action: str, details: dict[str, Any], reason: str, patience_s: float = PATIENCE_S) -> None:
-    """Write into the log that somebody is about to do this. Raises UnnotedError where that cannot be."""
-    try:
-        if not can_ask_nodes(config):
-            raise UnreachableError("the venue does not run")  # noqa: TRY301 - as what the rest raises
-        write = _write()
-        write(config, operator(config), action, _as_json(details), reason, patience_s=patience_s)
-    except (IslandError, zmq.ZMQError) as error:
-        raise UnnotedError(
-            f"nothing was done: who asks for it has to stand in the log first, and cannot be written: {error}"
-        ) from error
+    """Write into the log that somebody is about to do this. Raises IslandError where that cannot be."""
+    if not can_ask_nodes(config):
+        raise UnreachableError("the venue does not run")
+    write = _write()
+    write(config, operator(config), action, _as_json(details), reason, patience_s=patience_s)
 
 
 def operator(config: Config) -> str:
@@ -82,14 +79,27 @@ def operator(config: Config) -> str:
     return key_in_use(config) or f"{_user()}@{socket.gethostname()}"
 
 
-def _note_if_possible(config: Config, action: str, details: dict[str, Any], reason: str) -> None:
+def _required(config: Config, action: str, details: dict[str, Any], reason: str) -> str:
     try:
+        note(config, action, details, reason)
+    except (IslandError, zmq.ZMQError) as error:
+        raise UnnotedError(
+            f"nothing was done: who asks for it has to stand in the log first, and that cannot be written: {error}"
+        ) from error
+    return ""
+
+
+def _attempted(config: Config, action: str, details: dict[str, Any], reason: str) -> str:
+    try:
+        members(config)  # says at once where nobody answers
         note(config, action, details, reason, REMEDY_PATIENCE_S)
-    except UnnotedError as error:
-        errors.print(f"warning: this does not stand in the log: {error.__cause__}", highlight=False, soft_wrap=True)
+    except (IslandError, zmq.ZMQError) as error:
+        return str(error)
+    return ""
 
 
-def _noted(command: Command, write: Callable[[Config, str, dict[str, Any], str], None]) -> Command:
+def _noted(command: Command, write: Callable[[Config, str, dict[str, Any], str], str]) -> Command:
+    """`write` tells why nothing could be written, where the command is to act nevertheless."""
     signature = inspect.signature(command)
     has_reason = "reason" in signature.parameters
 
@@ -97,8 +107,10 @@ def _noted(command: Command, write: Callable[[Config, str, dict[str, Any], str],
     def noting(context: typer.Context, **options: Any) -> None:
         reason = _checked(options["reason"] if has_reason else options.pop("reason"))
         details = {name: value for name, value in options.items() if name not in _NO_DETAILS}
-        write(Config.load(options["data"]), _words(context), details, reason)
+        why_not = write(Config.load(options["data"]), _words(context), details, reason)
         command(**options)
+        if why_not:
+            errors.print(f"warning: this does not stand in the log: {why_not}", highlight=False, soft_wrap=True)
 
     added = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
     own = list(signature.parameters.values())
