@@ -97,8 +97,8 @@ def verdict(caller: Caller, batch: bytes) -> str:
 
 
 def repeat(batch: bytes) -> Deed:
-    """It is in the log already: who may submit it is told that."""
-    return lambda caller: verdict(caller, batch) == "duplicate"
+    """It is in the log already, and its session is over: who may submit it is told that."""
+    return lambda caller: verdict(caller, batch) in ("duplicate", "fenced")
 
 
 def report(name: str) -> Deed:
