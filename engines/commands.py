@@ -22,6 +22,7 @@ from sequencer.client import host_mib, stop_signal
 from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
+from sequencer.noting import noted, noted_remedy
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
 from sequencer.process import process
 
@@ -43,13 +44,13 @@ def register(app: typer.Typer) -> None:
     )
     app.command("top", epilog="Example: sequencer top")(top)
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
-    app.command("detach", epilog="Example: sequencer detach matching-3")(detach)
+    app.command("detach", epilog="Example: sequencer detach matching-3 --reason 'ticket 18'")(detach)
     app.add_typer(snapshot_app, name="snapshot")
     app.command("refuse-undecided", epilog="Example: sequencer refuse-undecided --shard 0/1 --reason 'ticket 18'")(
         refuse_undecided
     )
-    app.command("activate", epilog="Example: sequencer activate matching 2")(activate)
-    app.command("reshard", epilog="Example: sequencer reshard matching 4")(reshard)
+    app.command("activate", epilog="Example: sequencer activate matching 2 --reason 'release 2'")(activate)
+    app.command("reshard", epilog="Example: sequencer reshard matching 4 --reason 'ticket 18'")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
     finding_out.register(app)
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
@@ -132,6 +133,7 @@ def prove(
     raise typer.Exit(1 if proof.problems else 0)
 
 
+@noted
 def detach(
     name: Annotated[str, typer.Argument(help="A replica's name, as `sequencer status` shows it.")],
     data: DataDir = DEFAULT_DATA,
@@ -141,6 +143,7 @@ def detach(
     console.print(f"{name}: {operating.detach(config, name)}", highlight=False)
 
 
+@noted
 def reshard(
     machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
     shards: Annotated[int, typer.Argument(min=1, help="How many it is to have.")],
@@ -157,6 +160,7 @@ def reshard(
     console.print(table("replicas", COLUMNS, rows))
 
 
+@noted
 def activate(
     machine: Annotated[str, typer.Argument(help="matching, credit, or the name of a machine of your own.")],
     version: Annotated[int, typer.Argument(min=2, help="Whose rules are to be followed.")],
@@ -172,6 +176,7 @@ def activate(
     console.print(f"version {version} of {machine} is in force from {at:,} on", highlight=False)
 
 
+@noted
 def refuse_undecided(
     reason: Annotated[str, typer.Option(help="Why; it stands in the log for ever.")],
     shard: Annotated[str, typer.Option(help="Which shard of credit, as I/N.")] = "0/1",
@@ -234,7 +239,8 @@ def top(data: DataDir = DEFAULT_DATA) -> None:
 SNAPSHOT_COLUMNS = ("shard", "number", "position", "bytes", "nodes", "made_by", "problem")
 
 
-@snapshot_app.command("take", epilog="Example: sequencer snapshot take --machine matching")
+@snapshot_app.command("take", epilog="Example: sequencer snapshot take --machine matching --reason 'release 2'")
+@noted
 def snapshot_take(
     machine: Annotated[str, typer.Option(help="Only the replicas of this machine.")] = "",
     data: DataDir = DEFAULT_DATA,
@@ -270,7 +276,8 @@ def snapshot_verify(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.
     raise typer.Exit(1 if any(row["problem"] for row in rows) else 0)
 
 
-@snapshot_app.command("discard", epilog="Example: sequencer snapshot discard matching.0 12")
+@snapshot_app.command("discard", epilog="Example: sequencer snapshot discard matching.0 12 --reason 'ticket 18'")
+@noted_remedy
 def snapshot_discard(
     shard: Annotated[str, typer.Argument(help="As `sequencer snapshot list` shows it.")],
     number: Annotated[int, typer.Argument(help="The snapshot's number.")],
@@ -282,7 +289,10 @@ def snapshot_discard(
     console.print(f"snapshot {number} of {shard} is gone", highlight=False)
 
 
-@snapshot_app.command("schedule", epilog="Example: sequencer snapshot schedule --messages 1000000 --minutes 10")
+@snapshot_app.command(
+    "schedule", epilog="Example: sequencer snapshot schedule --messages 1000000 --minutes 10 --reason 'ticket 18'"
+)
+@noted
 def snapshot_schedule(
     messages: Annotated[int, typer.Option(min=0, help="After so many messages; 0: never for that.")],
     minutes: Annotated[float, typer.Option(min=0, help="After so much sequenced time; 0: never for that.")],

@@ -1,13 +1,18 @@
-"""The commands that find out what a message did, and act on it: poison, trace, explain-divergence; printing only."""
+"""The commands that find out what was done: by a message, and its remedies (poison, trace), by a replica, by operators.
+
+Printing only.
+"""
 
 from typing import Annotated
 
 import typer
 
-from engines import divergence, forensics, skipping
+from engines import actions, divergence, forensics, skipping
 from engines.reproducing import NO_END_S, Outcome
 from engines.verdicts import COLUMNS
 from sequencer.config import Config
+from sequencer.log_tools import entries_of
+from sequencer.noting import noted
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
 
 poison_app = typer.Typer(
@@ -19,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.add_typer(poison_app, name="poison")
     app.command("trace", epilog="Example: sequencer trace 1234")(trace)
+    app.command("actions", epilog="Example: sequencer actions --last 20")(list_actions)
     app.command("explain-divergence", epilog="Example: sequencer explain-divergence matching-2")(explain_divergence)
 
 
@@ -118,6 +124,7 @@ def poison_locate(
 
 
 @poison_app.command("skip", epilog="Example: sequencer poison skip 1234 --machine matching --reason 'ticket 17'")
+@noted
 def poison_skip(
     sequences: Annotated[list[int], typer.Argument(min=1, help="Sequence numbers: of one message, mostly.")],
     machine: Annotated[str, typer.Option(help="matching, credit, an installed one, or package.module:Class.")],
@@ -158,6 +165,26 @@ def trace(sequence: Sequence, data: DataDir = DEFAULT_DATA, output: OutputFormat
         print_json(forensics.as_json(steps))
     else:
         console.print(table(f"the way of {sequence:,}", STEP_COLUMNS, forensics.as_rows(steps)))
+
+
+ACTION_COLUMNS = ("sequence", "time", "operator", "key", "action", "details", "reason")
+
+
+def list_actions(
+    data: DataDir = DEFAULT_DATA,
+    last: Annotated[int, typer.Option(min=0, help="Only the last so many; 0: all.")] = 0,
+    output: OutputFormat = Format.TABLE,
+) -> None:
+    """Show what operators asked for, by commands and over the web: who, with whose key, what and why, from the log.
+
+    A line is there before it is done. `key` is compared by the nodes; it is empty for who works on their host.
+    """
+    with console.status("reading the log"):
+        found = actions.latest(entries_of(Config.load(data)), last)
+    if output is Format.JSON:
+        print_json([one.as_json() for one in found])
+    else:
+        console.print(table("actions", ACTION_COLUMNS, [one.as_row() for one in found]))
 
 
 STEP_COLUMNS = ("sequence", "after_us", "cause", "sender", "type", "fields")

@@ -1,6 +1,6 @@
 """What an operator does to replicas: snapshots, digests, detaching; printing is the CLI's.
 
-TakeSnapshot, DetachReplica --sender `operator`--> log --> replicas --StateDigest--> log, snapshots --> nodes
+TakeSnapshot, DetachReplica --sender of the operator--> log --> replicas --StateDigest--> log, snapshots --> nodes
 """
 
 import os
@@ -37,7 +37,7 @@ from sequencer.log_tools import entries_of
 from sequencer.process import holder
 from sequencer.sockets import context
 
-OPERATOR: Final = "operator"
+NOTE_S: Final = 10.0
 DIGEST_S: Final = 30.0
 KEEP_S: Final = 60.0
 DETACH_S: Final = 3.0
@@ -51,13 +51,20 @@ Row = dict[str, Any]
 
 def tell(config: Config, operation: Message) -> int:
     """Have an operation sequenced; return its sequence number. Raises IslandError."""
-    with Voice(config, OPERATOR) as voice:
+    with Voice.of_operator(config) as voice:
         return voice.say(OPERATIONS, ENCODER.encode([operation])).first_sequence
 
 
-def note_action(config: Config, operator: str, action: str, details: str, reason: str) -> int:
-    """Write into the log who asks for what, and why; return where. Raises IslandError."""
-    return tell(config, OperatorAction(operator, action, details, reason))
+def note_action(
+    config: Config, operator: str, action: str, details: str, reason: str, *, patience_s: float = NOTE_S
+) -> int:
+    """Write into the log who asks for what, and why; return where. Raises IslandError.
+
+    `details` is JSON. Commands do this by `sequencer.noting`, the web gateway by itself.
+    """
+    with Voice.of_operator(config, patience_s=patience_s) as voice:
+        asked = OperatorAction(operator, action, details, reason)
+        return voice.say(OPERATIONS, ENCODER.encode([asked])).first_sequence
 
 
 def take_snapshot(config: Config, machine: str, *, keep: bool) -> tuple[int, dict[str, StateDigest]]:
@@ -80,7 +87,7 @@ def take_snapshot(config: Config, machine: str, *, keep: bool) -> tuple[int, dic
                     told[batch.sender.removesuffix(".state")] = said
         return told.keys() >= expected
 
-    with Voice(config, OPERATOR) as voice:
+    with Voice.of_operator(config) as voice:
         asked = voice.say(OPERATIONS, ENCODER.encode([TakeSnapshot(machine, keep)])).first_sequence
         if not voice.listen(hear, DIGEST_S):
             missing = ", ".join(sorted(expected - told.keys()))

@@ -1,7 +1,7 @@
 """Having a shard refuse a message: tried on a copy of its state, then sequenced, then decided.
 
     snapshot before it + log, the message refused --trial--> outputs as in the log? past the place where it stopped?
-    SkipMessage --sender `operator`--> log --OpenSession of the shard--> in force, or void --> replicas begin again
+    SkipMessage --sender of the operator--> log --OpenSession of the shard--> in force, or void --> replicas begin again
 
 Rules:
 - Nothing is sequenced before the trial has gone past the place where the replicas are stopped, and has made every
@@ -30,7 +30,6 @@ from engines.messages import (
     ReplaceOrder,
     SkipMessage,
 )
-from engines.operating import OPERATOR
 from engines.runs import operations_in, runs
 from engines.seeding import skips_behind
 from engines.sharding import Shard, Sharding, named
@@ -152,7 +151,7 @@ def decided(attempt: Attempt, reason: str, trial: Trial, say: Say) -> int:
     known = Skips(Sharding(named(shard), trial.sharding, silent=silent), trial.skips)
     incarnation, outputs, openings = known.incarnation + 1, known.outputs, known.openings
     say("sequencing the skip")
-    with Voice(config, OPERATOR) as voice:
+    with Voice.of_operator(config) as voice:
         asked = [SkipMessage(shard, sequence, incarnation, outputs, reason) for sequence in sequences]
         voice.say(OPERATIONS, ENCODER.encode(asked), len(asked))
     say(f"opening incarnation {incarnation} of {shard}")

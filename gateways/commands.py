@@ -25,6 +25,7 @@ from sequencer.client import stop_signal
 from sequencer.config import Config, KeyPair, config_path
 from sequencer.errors import ConfigError
 from sequencer.log_tools import can_ask_nodes, entries_of
+from sequencer.noting import noted, noted_remedy
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
 from sequencer.process import claim, process
 from sequencer.sockets import context
@@ -211,12 +212,14 @@ def trade_show(sequence: TradeSequence, data: DataDir = DEFAULT_DATA, output: Ou
 
 
 @trade_app.command("bust", epilog="Example: sequencer trade bust 1234 --reason 'ticket 20'")
+@noted
 def trade_bust(sequence: TradeSequence, reason: Why, data: DataDir = DEFAULT_DATA) -> None:
     """Have a trade count as none: credit gives back what it used, both sides are told; the books stay as they are."""
     _mend(data, sequence, None, None, reason)
 
 
 @trade_app.command("correct", epilog="Example: sequencer trade correct 1234 --price 99.50 --reason 'ticket 20'")
+@noted
 def trade_correct(
     sequence: TradeSequence,
     reason: Why,
@@ -242,7 +245,8 @@ def _mend(data: Path, sequence: int, price: str | None, quantity: str | None, re
 KEY_COLUMNS = ("key", "client", "may")
 
 
-@key_app.command("issue", epilog="Example: sequencer api-key issue ANN --may read --may trade")
+@key_app.command("issue", epilog="Example: sequencer api-key issue ANN --may read --may trade --reason 'ticket 19'")
+@noted_remedy
 def key_issue(
     client: Annotated[str, typer.Argument(help="Whose it is; operator.NAME for one who may operate the venue.")],
     may: Annotated[
@@ -273,7 +277,8 @@ def key_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) 
         console.print(table("keys", KEY_COLUMNS, rows))
 
 
-@key_app.command("revoke", epilog="Example: sequencer api-key revoke 9f86d081884c7d65")
+@key_app.command("revoke", epilog="Example: sequencer api-key revoke 9f86d081884c7d65 --reason 'ticket 19'")
+@noted_remedy
 def key_revoke(
     key: Annotated[str, typer.Argument(help="The key, as `api-key list` shows it.")], data: DataDir = DEFAULT_DATA
 ) -> None:

@@ -44,7 +44,8 @@ reserve_channels = [2, 3, 4, 5]   # all but commands are served while the disk i
 "gateway.*" = [1]
 "credit.*" = [2]
 "matching.*" = [3]
-"operator" = [4]
+"operator" = [4]            # of this host, without a key
+"operator.*" = [4]          # with one
 "*.state" = [5]
 
 # An output is sequenced once so many replicas have made the same; without this, the first copy is taken.

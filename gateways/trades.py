@@ -18,7 +18,6 @@ from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
 from sequencer.log_tools import entries_of
 
-OPERATOR: Final = "operator"
 ANSWER_S: Final = 10.0
 
 
@@ -90,7 +89,7 @@ def correct(config: Config, sequence: int, price: str | None, quantity: str | No
         *terms, reason,
     )  # fmt: skip
     answered: set[int] = set()
-    with Voice(config, OPERATOR) as voice:
+    with Voice.of_operator(config) as voice:
         by = voice.say(OPERATIONS, ENCODER.encode([asked])).first_sequence
 
         def hear(entry: Entry) -> bool:

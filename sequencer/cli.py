@@ -18,6 +18,7 @@ from sequencer.client import stop_signal
 from sequencer.config import Config, LogLevel, config_path
 from sequencer.errors import IslandError
 from sequencer.key_commands import keys_app
+from sequencer.noting import noted
 from sequencer.output import (
     DEFAULT_DATA,
     DataDir,
@@ -109,7 +110,8 @@ def down(data: DataDir = DEFAULT_DATA) -> None:
         console.print(f"nothing runs in {data}", highlight=False, soft_wrap=True)
 
 
-@app.command(epilog="Example: sequencer restart matching-1 matching-2")
+@app.command(epilog="Example: sequencer restart matching-1 matching-2 --reason 'release 2'")
+@noted
 def restart(
     names: Annotated[list[str] | None, typer.Argument(help="Names of processes, as status shows them. [all]")] = None,
     data: DataDir = DEFAULT_DATA,
@@ -194,7 +196,8 @@ def members_list(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TAB
     show_members(group.members(Config.load(data)), output)
 
 
-@members_app.command("add", epilog="Example: sequencer members add node-4")
+@members_app.command("add", epilog="Example: sequencer members add node-4 --reason 'ticket 17'")
+@noted
 def members_add(
     name: str,
     data: DataDir = DEFAULT_DATA,
@@ -210,7 +213,8 @@ def members_add(
     show_members(group.add(config, name, learner=learner), output)
 
 
-@members_app.command("remove", epilog="Example: sequencer members remove node-2")
+@members_app.command("remove", epilog="Example: sequencer members remove node-2 --reason 'ticket 17'")
+@noted
 def members_remove(name: str, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
     """Let a node be no member any more; one that leads hands over first. Its files stay."""
     found = group.remove(Config.load(data), name)
@@ -230,7 +234,8 @@ def leader_show(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABL
         console.print(f"{shown['leader']} leads; entry {index} is committed", highlight=False)
 
 
-@leader_app.command("transfer", epilog="Example: sequencer leader transfer node-2")
+@leader_app.command("transfer", epilog="Example: sequencer leader transfer node-2 --reason 'ticket 17'")
+@noted
 def leader_transfer(name: str, data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
     """Hand the lead to a node, within one round of messages; nothing that was submitted is lost."""
     show_members(group.transfer(Config.load(data), name), output)

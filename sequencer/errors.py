@@ -37,6 +37,10 @@ class UnreachableError(IslandError):
     """No node, replayer or gateway answered within the time allowed."""
 
 
+class UnnotedError(IslandError):
+    """Something was not begun, since it could not be written into the log who asked for it."""
+
+
 class FencedError(IslandError):
     """A newer process has opened a session under this sender's name; this one must stop."""
 

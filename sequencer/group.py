@@ -99,7 +99,7 @@ def remove(config: Config, name: str, patience_s: float = PATIENCE_S) -> Members
 def transfer(config: Config, to: str, patience_s: float = PATIENCE_S) -> MembersAre:
     """Hand the lead to a node; returns when it leads. Raises IslandError."""
     if members(config).leader != to:
-        _tell_leader(config, AskTransfer(to), patience_s)
+        _tell_leader(config, lambda: AskTransfer(to, members(config).term), patience_s)
     return _until(config, lambda found: found.leader == to == found.node, f"{to} leads", patience_s)
 
 
@@ -158,7 +158,7 @@ def _disk_of(config: Config, node: NodeConfig, patience_s: float) -> bytes:
 
 
 def _change(config: Config, change: AskChange, patience_s: float) -> MembersAre:
-    _tell_leader(config, change, patience_s)
+    _tell_leader(config, lambda: change, patience_s)
     version = change.members.version
     return _until(
         config,
@@ -168,10 +168,11 @@ def _change(config: Config, change: AskChange, patience_s: float) -> MembersAre:
     )
 
 
-def _tell_leader(config: Config, question: Question, patience_s: float) -> None:
+def _tell_leader(config: Config, question: Callable[[], AskChange | AskTransfer], patience_s: float) -> None:
+    """Ask until it is begun; `question` is made anew each time, of the group as it is then."""
     deadline_s = time.monotonic() + patience_s
     while True:
-        outcome = _ask_leader(config, question, deadline_s, Outcome)
+        outcome = _ask_leader(config, question(), deadline_s, Outcome)
         if outcome.begun:
             return
         if "try again" not in outcome.why or time.monotonic() > deadline_s:

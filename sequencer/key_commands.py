@@ -8,6 +8,7 @@ import typer
 from sequencer import issuing, keyring
 from sequencer.config import Config
 from sequencer.keys import Key, Role
+from sequencer.noting import noted_remedy
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
 
 keys_app = typer.Typer(
@@ -16,14 +17,18 @@ keys_app = typer.Typer(
 _COLUMNS = ("name", "role", "rights", "public", "revoked")
 
 
-@keys_app.command("init", epilog="Example: sequencer keys init --data ./data")
+@keys_app.command("init", epilog="Example: sequencer keys init --reason 'ticket 19'")
+@noted_remedy
 def keys_init(data: DataDir = DEFAULT_DATA) -> None:
     """Make a key for each process of venue.toml that has none, and one for who gives commands."""
     for key in issuing.issue_missing(Config.load(data)):
         console.print(f"{key.name} has a key of a {key.role}", highlight=False)
 
 
-@keys_app.command("issue", epilog="Example: sequencer keys issue matching-3 --role replica --of matching")
+@keys_app.command(
+    "issue", epilog="Example: sequencer keys issue matching-3 --role replica --of matching --reason 'ticket 19'"
+)
+@noted_remedy
 def keys_issue(
     name: Annotated[str, typer.Argument(help="Whose: of a process, its name.")],
     role: Annotated[Role, typer.Option(help="What it is for.")],
@@ -43,7 +48,8 @@ def keys_issue(
     _issue(config, name, role, out, of=of or (), serves=serves or (), operates=operates)
 
 
-@keys_app.command("revoke", epilog="Example: sequencer keys revoke ANN")
+@keys_app.command("revoke", epilog="Example: sequencer keys revoke ANN --reason 'ticket 19'")
+@noted_remedy
 def keys_revoke(name: str, data: DataDir = DEFAULT_DATA) -> None:
     """Let a key count no more. Within a second what it says is dropped, and it hears no more."""
     keyring.revoke(Config.load(data).keys_path, name)

@@ -5,12 +5,14 @@
 Rules
 - A key says who one is; what that one may do stands in the list alone, and can change while all runs.
 - What is not allowed is refused: an unknown key, a revoked one, a door that is not of its role, a name not its own.
+- Operators speak in their own name: no key submits as another's operator, whatever else it may.
 - A role opens doors and has operations (DOORS, and the methods of Key); patterns (as of a shell: `matching.*`) narrow
   them down to names.
 
 A key is a CURVE key pair (CurveZMQ, rfc.zeromq.org/spec/26): 32 bytes each, written as 40 characters of Z85.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -27,6 +29,10 @@ Z85_CHARACTERS: Final = 40
 _NO_NAME: Final = frozenset("/*?[")
 """In no name: names are files' names, and what `standard` makes patterns of."""
 Z85: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+
+_OPERATOR_CHARS: Final = 15
+"""That a sender has room for, behind `operator.`."""
 
 
 class Role(StrEnum):
@@ -62,6 +68,8 @@ DOORS: Final[dict[Role, frozenset[Door]]] = {
 """At a node's ingress, a reader asks and says how it is; it submits nothing."""
 
 _SUBMITS: Final = frozenset({Role.REPLICA, Role.GATEWAY})
+OPERATOR: Final = "operator"
+"""The sender of operators of this host, who need no key; those with one have a sender of their own."""
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,7 +87,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     serves: tuple[str, ...] = ()
     """Names of [endpoints] where this key is the server's."""
     operates: bool = False
-    """What operators may: change the group, hand over the lead, discard snapshots, submit as anybody."""
+    """What operators may: change the group, hand over the lead, discard snapshots, submit as any other sender."""
     revoked: str = ""
     """When, if it was."""
 
@@ -89,6 +97,8 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     def sends(self, sender: str) -> bool:
         """Whether it may submit batches of this sender, and bring snapshots of a shard of this name."""
+        if sender == OPERATOR or sender.startswith(f"{OPERATOR}."):
+            return self.operates and sender == operator_sender(self.name)
         return self.operates or (self.role in _SUBMITS and _fits(sender, self.senders))
 
     def is_process(self, name: str) -> bool:
@@ -107,6 +117,23 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         }  # fmt: skip
         words = [f"{what} {', '.join(patterns)}" for what, patterns in named.items() if patterns]
         return "; ".join([*words, *(["operates"] if self.operates else [])])
+
+
+def operator_sender(name: str) -> str:
+    """The sender of an operator whose key has this name, for the log to tell who it was; "": of one without a key.
+
+    A name that is too long for a sender, or not ASCII, is told by a part of its SHA-256, behind a ? as in no name.
+    """
+    if not name:
+        return OPERATOR
+    if name.isascii() and len(name) <= _OPERATOR_CHARS:
+        return f"{OPERATOR}.{name}"
+    return f"{OPERATOR}.?{hashlib.sha256(name.encode()).hexdigest()[: _OPERATOR_CHARS - 1]}"
+
+
+def key_of_operator(sender: str) -> str:
+    """The name of the key, or the part of a digest, that an operator's sender tells; empty without a key."""
+    return "" if sender == OPERATOR else sender.removeprefix(f"{OPERATOR}.")
 
 
 LOCAL: Final = Key("", Role.ADMIN, "", processes=("*",), clients=("*",), operates=True)

@@ -294,8 +294,8 @@ class Node:
                 return self._members()
             case AskChange(members):
                 return self._begin(self._core.raft.why_not_change(members), ChangeMembers(members))
-            case AskTransfer(to):
-                return self._begin(self._core.raft.why_not_transfer(to), Transfer(to))
+            case AskTransfer(to, term):
+                return self._begin(self._core.raft.why_not_transfer(to, term), Transfer(to))
             case AskCommitted():
                 return self._read(identity)
             case Report(name) if len(name) > REPORT_NAME_CHARS_MAX:
@@ -348,6 +348,7 @@ class Node:
             strangers=sorted(raft.strangers),
             last_index=raft.log.last_index,
             others={name: (each.match_index, now_ms - each.heard_ms) for name, each in raft.progress.items()},
+            term=raft.term,
         )
 
     def _facts(self) -> dict[str, int | str | bool]:

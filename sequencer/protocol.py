@@ -93,6 +93,7 @@ class MembersAre(msgspec.Struct, array_like=True, tag=9, frozen=True):
 
     `disk` is that of the node that answers. `strangers` speak under a member's name from another disk. A
     leader also tells of each other member how far it holds the log, and for how many ms it has been silent.
+    `term` is the latest that the node knows of.
     """
 
     members: Members
@@ -103,18 +104,23 @@ class MembersAre(msgspec.Struct, array_like=True, tag=9, frozen=True):
     strangers: list[str]
     last_index: int
     others: dict[str, tuple[int, int]]
+    term: int = 0
 
 
 class AskChange(msgspec.Struct, array_like=True, tag=10, frozen=True):
-    """Let the group be this from now on: the group that is, with one member changed, and the next version."""
+    """Let the group be this from now on: the group that is, with one member changed, and the next version.
+
+    There is one group of each version, so what is said again does nothing.
+    """
 
     members: Members
 
 
 class AskTransfer(msgspec.Struct, array_like=True, tag=11, frozen=True):
-    """Hand the lead to this node."""
+    """Hand the lead to this node. It is for who leads in this term: said again in a later one, it does nothing."""
 
     to: str
+    term: int = 0
 
 
 class Outcome(msgspec.Struct, array_like=True, tag=12, frozen=True):
@@ -221,7 +227,7 @@ class SnapshotWanted(msgspec.Struct, array_like=True, tag=36, frozen=True):
 
 
 class DiscardSnapshot(msgspec.Struct, array_like=True, tag=37, frozen=True):
-    """Forget a snapshot. An Outcome answers."""
+    """Forget a snapshot. An Outcome answers. There is one snapshot of each number: said again, it does nothing."""
 
     shard: str
     number: int

@@ -138,6 +138,14 @@ def events_of(socket: "zmq.Socket[bytes]", events: int) -> "zmq.Socket[bytes]":
     return told
 
 
+def key_in_use(config: "Config") -> str:
+    """The name of the key with which this process speaks to nodes; empty where it needs none. Raises ConfigError."""
+    if not any(needs_keys(node.ingress) for node in config.nodes):
+        return ""
+    keyring = config.keyring()
+    return keyring.keys.whose(keyring.public.decode())
+
+
 def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":
     """What can be read once a server does not let this socket in. Call it before connect, and close it too."""
     return events_of(socket, zmq.EVENT_HANDSHAKE_FAILED_AUTH)

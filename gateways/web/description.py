@@ -192,8 +192,8 @@ _PATHS: Final[dict[tuple[str, str], _Endpoint]] = {
         _object(
             {
                 "actions": _list(
-                    _object({"timestamp": _TIME, "reason": _TEXT, "operator": _TEXT, "action": _TEXT} | _PLACE
-                            | {"fields": _ANYTHING})
+                    _object({"timestamp": _TIME, "reason": _TEXT, "operator": _TEXT, "key": _TEXT, "action": _TEXT}
+                            | _PLACE | {"fields": _ANYTHING})
                 )
             }
         ),

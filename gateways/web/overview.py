@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engines.messages import OPERATIONS, Message, shown
+from engines.actions import noted
+from engines.messages import OPERATIONS, Message, OperatorAction, shown
 from engines.runs import operations_in
 from engines.top import changes
 from engines.verdicts import judged
@@ -57,7 +58,7 @@ class Overview:
         for batch in entry.batches():
             if batch.channel == OPERATIONS:
                 for sequence, operation in enumerate(operations_in(batch), batch.first_sequence):
-                    self._actions.appendleft(_action(sequence, entry.time_ns, *shown(operation)))
+                    self._actions.appendleft(_action(sequence, entry.time_ns, batch.sender, operation))
 
     def see(self, found: Status, problems: list[str], time_ns: int) -> None:
         """Take a status: what is other than in the one before is news."""
@@ -109,13 +110,13 @@ def _picked(rows: Iterable[Row], fields: tuple[str, ...]) -> list[Row]:
     return [{field: row[field] for field in fields if field in row} for row in rows]
 
 
-def _action(sequence: int, time_ns: int, kind: str, fields: Row) -> Row:
-    """An operation in the log; those of the console say who asked, the others follow from them or from commands."""
-    made: Row = {"log_sequence": sequence, "timestamp": iso_text(time_ns), "reason": fields.pop("reason", "")}
-    if kind != "OperatorAction":
-        return {**made, "operator": "", "action": kind, "fields": fields}
-    try:
-        details = msgspec.json.decode(fields["details"])
-    except msgspec.DecodeError:
-        details = {"details": fields["details"]}
-    return {**made, "operator": fields["operator"], "action": fields["action"], "fields": details}
+def _action(sequence: int, time_ns: int, sender: str, operation: Message) -> Row:
+    """An operation in the log; what operators asked for says who it was, the others follow from that."""
+    made: Row = {"log_sequence": sequence, "timestamp": iso_text(time_ns)}
+    if isinstance(operation, OperatorAction):
+        asked = noted(sequence, time_ns, sender, operation)
+        told = {"reason": asked.reason, "operator": asked.operator, "key": asked.key, "action": asked.action}
+        return {**made, **told, "fields": asked.details}
+    kind, fields = shown(operation)
+    reason = fields.pop("reason", "")
+    return {**made, "reason": reason, "operator": "", "key": "", "action": kind, "fields": fields}

@@ -18,7 +18,7 @@ from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
 from sequencer.key_watch import KeyWatch
-from sequencer.keys import LOCAL, Door, Key
+from sequencer.keys import LOCAL, Door, Key, key_of_operator
 from sequencer.logs import Level, Log, NoLog, open_log
 from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
@@ -51,6 +51,7 @@ __all__ = [
     "hold_memory",
     "host_mib",
     "kept_by_node",
+    "key_of_operator",
     "needs_keys",
     "not_let_in",
     "open_log",

@@ -17,7 +17,8 @@ from sequencer.config import Config
 from sequencer.envelope import CONTROL, Batch, Entry
 from sequencer.errors import FencedError, UnreachableError
 from sequencer.group import committed_index
-from sequencer.sockets import Context
+from sequencer.keys import operator_sender
+from sequencer.sockets import Context, key_in_use
 
 POLL_MS = 20
 SAY_S = 10.0
@@ -36,6 +37,11 @@ class Voice:
         self._submitter: Submitter | None = None
         self._opening: Batch | None = None
         self._seen: list[Entry] = []
+
+    @classmethod
+    def of_operator(cls, config: Config, *, patience_s: float = SAY_S) -> "Voice":
+        """Who gives commands, in his own name, which the nodes compare with his key. Raises ConfigError."""
+        return cls(config, operator_sender(key_in_use(config)), patience_s=patience_s)
 
     def __enter__(self) -> "Voice":
         return self
@@ -134,12 +140,17 @@ class Voice:
         while self._seen:
             yield self._seen.pop(0)
 
+    @property
+    def _is_full(self) -> bool:
+        return self._submitter is not None and self._submitter.full
+
     def _turn(self, deadline_s: float | None = None) -> None:
         assert self._subscriber is not None
         self._seen += self._subscriber.wait(POLL_MS)
         if deadline_s is not None and time.monotonic() > deadline_s:
+            why = "the disk of the node that leads is full;" if self._is_full else "is the venue well?"
             raise UnreachableError(
-                f"nothing of {self._sender!r} was sequenced within {self._patience_s:.0f} s: is the venue well? "
+                f"nothing of {self._sender!r} was sequenced within {self._patience_s:.0f} s: {why} "
                 "`sequencer health` tells"
             )
         if self._submitter is not None:

@@ -220,7 +220,7 @@ class Submission:
         if refused.verdict in ("invalid", "not-permitted"):
             raise IslandError(
                 f"the node refused batch {refused.refused_number} of {self.sender!r} as {refused.verdict}: "
-                "see its [channels], and that both run the same version"
+                "see its [channels], what the key may (`sequencer keys list`), and that both run the same version"
             )
         if refused.verdict == "fenced":
             self._on_fenced(refused)

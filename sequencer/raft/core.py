@@ -282,10 +282,12 @@ class Raft(Elector):
 
     # --- transfer and members -----------------------------------------------------------------
 
-    def why_not_transfer(self, to: str) -> str:
-        """What stands against handing the lead to this node; nothing if it can be tried."""
+    def why_not_transfer(self, to: str, term: int) -> str:
+        """What stands against handing the lead to this node, as asked for in `term`; nothing if it can be tried."""
         if self._lead is None:
             return "this node does not lead"
+        if term != self.term:
+            return f"it was asked for in term {term}, and this is term {self.term}: try again"
         if to == self.name:
             return f"{to} leads already"
         if to not in self._group.voters:
@@ -295,7 +297,7 @@ class Raft(Elector):
         return ""
 
     def _on_transfer(self, transfer: Transfer) -> None:
-        if self._lead is not None and not self.why_not_transfer(transfer.to):
+        if self._lead is not None and not self.why_not_transfer(transfer.to, self.term):
             self._lead.heir = transfer.to
             self._lead.heir_until_ms = self._now_ms + 2 * self._timing.election_ms
             self._complete_transfer(self._lead)

@@ -151,7 +151,7 @@ def batches(sender: str, channel: int = m.COMMANDS) -> Iterator[bytes]:
 
 def questions(name: str) -> Iterator[bytes]:
     asked = (
-        AskPosition("gateway.order-1"), AskStatus(), AskMembers(), AskCommitted(), AskTransfer("node-1"),
+        AskPosition("gateway.order-1"), AskStatus(), AskMembers(), AskCommitted(), AskTransfer("node-1", 1),
         AskChange(Members(1, ())), Report(name, b"\x81\xa4kind\xa6client"), Report(name, b""),
         Report(name, bytes(1000)),
     )  # fmt: skip

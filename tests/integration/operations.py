@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sequencer.noting import operator
 from tests.models.poisoned_venue import poisoned_venue
 from tests.models.running import Running, sequencer, until
 
@@ -104,7 +105,8 @@ class Session:
         return int(until(found, "the order is in the log"))
 
     def _placeless(self, line: str) -> str:
-        return line.replace(str(self.venue.data_dir.parent), "DIR").replace(f"{ROOT}/", "")
+        line = line.replace(str(self.venue.data_dir.parent), "DIR").replace(f"{ROOT}/", "")
+        return line.replace(operator(self.venue.config), "kim@desk-4")
 
 
 def written(venue: Running) -> str:
@@ -124,6 +126,7 @@ def written(venue: Running) -> str:
         _own,
         _versions,
         _nodes,
+        _actions,
     ):
         part(session)
     return "\n".join(session.text).rstrip() + "\n"
@@ -134,7 +137,8 @@ def _looking(session: Session) -> None:
         "# Operating the island",
         "A session on a venue of three nodes, written by a script and compared by a test: what a command prints "
         "stands "
-        "below it. Each takes `--data DIR`, and most `-o json`. The engines of this venue have defects, put in on "
+        "below it. Each takes `--data DIR`, and most `-o json`; those that change something take `--reason TEXT`. The "
+        "engines of this venue have defects, put in on "
         "purpose: "
         "matching cannot take an order that is called `raise`, and never comes to an end with one called `loop`.",
         "## Is it well?",
@@ -304,6 +308,18 @@ def _nodes(session: Session) -> None:
     session.run("leader show")
     session.run("sessions", shown=8)
     session.run("log verify")
+
+
+def _actions(session: Session) -> None:
+    session.say(
+        "## Who did that?",
+        "Each of these commands, like each action of the console, stands in the log before it acts: who, what, with "
+        "what and why. Who is the user and host, or over tcp the name of the key, which the nodes compare. What cannot "
+        "be written is not done; but keys are issued and revoked, and snapshots discarded, in any case, with a warning "
+        "that no log tells of it.",
+    )
+    session.run('snapshot take --machine credit --reason "before release 2"')
+    session.run("actions --last 1 -o json")
 
 
 def comparable(text: str) -> str:

@@ -2,11 +2,18 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import zmq
 
-from tests.models.running import Running, Stream, complaint, make, until, without_processes
+from sequencer.errors import UnreachableError
+from sequencer.group import members as members_of
+from sequencer.members import Member
+from sequencer.protocol import ANSWERS, ENCODER, AskChange, AskTransfer, MembersAre, Outcome
+from sequencer.sockets import connect, context
+from tests.models.running import PATIENCE_S, Running, Stream, complaint, make, until, without_processes
 
 COMMANDS = 1
 
@@ -64,6 +71,71 @@ def test_the_lead_is_handed_over_and_nothing_is_lost(venue: Running):
         sequenced = [bytes(b.payload) for b in stream.batches(COMMANDS) if b.sender == "gateway.transfer"]
 
     assert (leader(venue), sequenced) == (heir, [b"before", b"after"])
+
+
+def group_of(venue: Running) -> MembersAre:
+    """The group as its leader tells it."""
+
+    def found() -> MembersAre | None:
+        with suppress(UnreachableError):
+            said = members_of(venue.config)
+            return said if said.leader == said.node else None
+        return None
+
+    return until(found, "who leads answers")
+
+
+def ask_raw(venue: Running, frame: bytes) -> Outcome:
+    """What the node that leads answers to the bytes of a question; the others say that they do not lead."""
+
+    def answer() -> Outcome | None:
+        with context(venue.config) as made:
+            for node in venue.config.nodes:
+                socket = made.socket(zmq.DEALER)
+                connect(socket, node.ingress)
+                socket.send(frame)
+                assert socket.poll(PATIENCE_S * 1000), node
+                said = ANSWERS.decode(socket.recv())
+                if isinstance(said, Outcome):
+                    return said
+        return None
+
+    return until(answer, "who leads answers")
+
+
+def test_a_wish_that_is_said_again_does_nothing(venue: Running):
+    """The bytes that handed the lead over once do not do it again, also where the same node leads as then."""
+
+    def hand_over() -> bytes:
+        found = group_of(venue)
+        heir = next((name for name in found.members.voters if name != found.leader), "")
+        said = ENCODER.encode(AskTransfer(heir, found.term))
+        return said if ask_raw(venue, said).begun else b""
+
+    before = group_of(venue)
+    said = until(hand_over, "the lead is handed over")
+    until(lambda: group_of(venue).term > before.term, "another leads")
+    again = [ask_raw(venue, said)]
+    until(lambda: venue.run("leader", "transfer", before.leader).returncode == 0, "it leads again")
+    again.append(ask_raw(venue, said))
+
+    assert not any(outcome.begun for outcome in again)
+    assert all("it was asked for in term" in outcome.why for outcome in again)
+
+
+def test_a_change_that_is_said_again_does_nothing(venue: Running):
+    """A group of each version comes once: neither who was taken in comes back by the same bytes, nor who left goes."""
+    found = group_of(venue)
+    learner = Member("node-7", bytes(range(16)), voter=False, joining=False)
+    with_it = found.members.with_member(learner)
+    said = [ENCODER.encode(AskChange(group)) for group in (with_it, with_it.without("node-7"))]
+    for frame in said:
+        until(lambda frame=frame: ask_raw(venue, frame).begun, "the change is begun")
+        until(lambda: group_of(venue).committed, "it is committed")
+    again = [ask_raw(venue, frame) for frame in (*said, *reversed(said))]
+
+    assert not any(outcome.begun for outcome in again)
+    assert venue.json("members", "list")["version"] == found.members.version + 2
 
 
 def test_a_dead_host_is_replaced_by_a_blank_one(venue: Running):

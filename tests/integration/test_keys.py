@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from engines import messages as m
+from engines.runs import operations_in
 from gateways.flow import generate
 from gateways.marketdata.protocol import ENCODER as TO_MARKET_DATA
 from gateways.marketdata.protocol import InstrumentsRequest
@@ -19,6 +21,7 @@ from gateways.order.protocol import FROM_GATEWAY, LoggedOff, LoggedOn, Logon
 from sequencer.envelope import encode_batch
 from sequencer.keyring import KEY_VARIABLE, read_keys, read_pair, secret_path
 from sequencer.keys import Door
+from sequencer.log_tools import entries_of
 from sequencer.protocol import (
     ANSWERS,
     ENCODER,
@@ -48,7 +51,7 @@ from tests.models.running import Running, complaint, tagged, until
 
 OWN: Final = {"matching-9": "matching.9"}
 """As whom one submits, where that is not `gateway.NAME`."""
-CHANNELS: Final = {"matching": m.RESULTS, "credit": m.DECISIONS, "gateway": m.COMMANDS}
+CHANNELS: Final = {"matching": m.RESULTS, "credit": m.DECISIONS, "gateway": m.COMMANDS, "operator": m.OPERATIONS}
 
 Deed = Callable[[Caller], bool]
 
@@ -66,7 +69,7 @@ def speak_to_nodes(venue: Running, name: str) -> Deed:
 
         def outcome() -> str:
             caller.say(Door.PEER, venue.config.cluster, *pack(answer))
-            refusals = [one["why"] for one in told(venue, "node-1", "refused")]
+            refusals = [one.get("why", "") for one in told(venue, "node-1", "refused")]
             return "heard" if term(venue) > before else "refused" if f"it speaks as {spoken}" in refusals else ""
 
         return caller.enters(Door.PEER) and until(outcome, "an outcome") == "heard"
@@ -78,14 +81,24 @@ def submit(sender: str) -> Deed:
     def deed(caller: Caller) -> bool:
         name = sender or OWN.get(caller.name, f"gateway.{caller.name}")
         batch = encode_batch(name, CHANNELS[name.partition(".")[0]], 7, b"\x90", count=1, incarnation=99).data
-        answer = caller.ask(Door.INGRESS, bytes(batch))
-        if answer is None:
-            return False
-        refused = ANSWERS.decode(answer[-1])
-        assert isinstance(refused, Refused), refused
-        return refused.verdict != "not-permitted"
+        return verdict(caller, bytes(batch)) not in ("not-permitted", "")
 
     return deed
+
+
+def verdict(caller: Caller, batch: bytes) -> str:
+    """What a node says of a batch that it does not accept; nothing to who is not let in."""
+    answer = caller.ask(Door.INGRESS, batch)
+    if answer is None:
+        return ""
+    refused = ANSWERS.decode(answer[-1])
+    assert isinstance(refused, Refused), refused
+    return refused.verdict
+
+
+def repeat(batch: bytes) -> Deed:
+    """It is in the log already, and its session is over: who may submit it is told that."""
+    return lambda caller: verdict(caller, batch) in ("duplicate", "fenced")
 
 
 def report(name: str) -> Deed:
@@ -158,7 +171,7 @@ def snapshot_of(shard: str) -> StoredSnapshot:
     return StoredSnapshot(shard, 0, 0, 0, 0, 1 << 50, bytes(32), 0, "nobody")
 
 
-TRANSFER: Final = ENCODER.encode(AskTransfer("node-1"))
+TRANSFER: Final = ENCODER.encode(AskTransfer("node-1", 1))
 DEEDS: Final[dict[str, tuple[str, Door]]] = {
     #                                node repl gate client reader admin | none stranger revoked
     "enter peer":                   ("x    -    -    -      -      -       -    -        -", Door.PEER),
@@ -172,6 +185,10 @@ DEEDS: Final[dict[str, tuple[str, Door]]] = {
     "submit as itself":             ("-    x    x    -      -      x       -    -        -", Door.INGRESS),
     "submit as order-1":            ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
     "submit as credit.0":           ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
+    "submit as operator":           ("-    -    -    -      -      -       -    -        -", Door.INGRESS),
+    "submit as operator.kim":       ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
+    "submit as operator.admin":     ("-    -    -    -      -      -       -    -        -", Door.INGRESS),
+    "repeat an admin's note":       ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
     "report as itself":             ("x    x    x    -      x      x       -    -        -", Door.INGRESS),
     "report as another":            ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
     "change members":               ("-    -    -    -      -      x       -    -        -", Door.INGRESS),
@@ -195,8 +212,11 @@ PROCESS_AT: Final = {
 }  # fmt: skip
 
 
-def done_by(what: str, venue: Running, said: bytes, group: AskChange) -> Deed:
-    """How a deed is done; `said` is what an admin has said on the wire, `group` asks for the group that is."""
+def done_by(what: str, venue: Running, said: bytes, written: bytes, group: AskChange) -> Deed:
+    """How a deed is done.
+
+    `said` and `written` are what an admin has said on the wire, `group` asks for the group that is.
+    """
     shard = f"{what.rpartition(' ')[2]}.0"
     match what.split():
         case ["enter", door]:
@@ -211,6 +231,8 @@ def done_by(what: str, venue: Running, said: bytes, group: AskChange) -> Deed:
             return operate(ENCODER.encode(group))
         case ["transfer", *_]:
             return operate(TRANSFER)
+        case ["repeat", _an, _admins, "note"]:
+            return repeat(written)
         case ["repeat", *_]:
             return operate(said)
         case ["fetch", *_]:
@@ -238,6 +260,20 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield started
 
 
+def noted_by(venue: Running, name: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """A command with somebody's key."""
+    path = secret_path(venue.config.secrets_directory, name)
+    return venue.run(*words, env={**os.environ, KEY_VARIABLE: str(path)})
+
+
+def notes_of(venue: Running, name: str) -> list[tuple[bytes, m.OperatorAction]]:
+    """What an operator has had written of what he did: the batches, as they were submitted, and what they say."""
+    batches = [batch for entry in entries_of(venue.config) for batch in entry.batches()]
+    said = [(bytes(batch.data), operations_in(batch)[0]) for batch in batches if batch.sender == f"operator.{name}"
+            and batch.channel == m.OPERATIONS]  # fmt: skip
+    return [(data, one) for data, one in said if isinstance(one, m.OperatorAction)]
+
+
 def term(venue: Running) -> int:
     return int(venue.status.nodes[0]["term"])
 
@@ -258,7 +294,10 @@ def outcomes(venue: Running) -> dict[tuple[str, str], bool]:
         members = ANSWERS.decode(kim.ask(Door.INGRESS, ENCODER.encode(AskMembers()))[-1])
         assert isinstance(members, MembersAre), members
         kim.ask(Door.INGRESS, TRANSFER)
-        deeds = {what: done_by(what, venue, TRANSFER, AskChange(members.members)) for what in DEEDS}
+        assert noted_by(venue, "kim", "snapshot", "schedule", "--messages", "0", "--minutes", "0").returncode == 0
+        written, _action = notes_of(venue, "kim")[-1]
+        group = AskChange(members.members)
+        deeds = {what: done_by(what, venue, TRANSFER, written, group) for what in DEEDS}
         return {(what, who): deed(callers[who]) for what, deed in deeds.items() for who in WHO}
     finally:
         for caller in callers.values():
@@ -345,6 +384,70 @@ def test_keys_are_listed_with_what_they_are_for(venue: Running):
     assert set(json.loads(venue.run("keys", "list", "-o", "json").stdout)[0]) == {
         "name", "role", "rights", "public", "revoked"
     }  # fmt: skip
+
+
+def test_what_an_operator_did_is_told_with_his_key(venue: Running):
+    """His name is that of the key, by what the nodes have seen; over tcp nobody else can have written it."""
+    assert noted_by(venue, "kim", "snapshot", "take", "--machine", "credit", "--reason", "ticket 1").returncode == 0
+    row = venue.json("actions", "--last", "1")[0]
+
+    assert (row["operator"], row["key"], row["action"], row["reason"]) == ("kim", "kim", "snapshot take", "ticket 1")
+    assert row["details"] == {"machine": "credit"}
+
+
+def test_who_may_not_operate_changes_nothing(venue: Running):
+    """A reader's command is refused before it acts, and nothing of it is in the log."""
+    before = len(venue.json("actions"))
+    done = noted_by(venue, "audit", "snapshot", "schedule", "--messages", "7", "--minutes", "0")
+
+    assert "nothing was done" in complaint(done)
+    assert "not-permitted" in complaint(done)
+    assert len(venue.json("actions")) == before
+
+
+def test_a_note_that_is_said_again_is_not_written_again(venue: Running):
+    """Neither in its own session nor in a later one, to whose process it says nothing."""
+    kim = Caller(venue.config, "kim")
+    try:
+        assert noted_by(venue, "kim", "snapshot", "schedule", "--messages", "0", "--minutes", "0").returncode == 0
+        before = notes_of(venue, "kim")
+        verdicts = [verdict(kim, data) for data, _said in before]
+    finally:
+        kim.close()
+
+    assert set(verdicts) <= {"duplicate", "fenced"}
+    assert notes_of(venue, "kim") == before
+
+
+def test_a_snapshot_is_discarded_once(venue: Running):
+    """The same frame again finds nothing: numbers of snapshots grow, and no later one has this."""
+    assert venue.run("snapshot", "take", "--machine", "credit").returncode == 0
+    kept = [row["number"] for row in venue.json("snapshot", "list") if row["shard"] == "credit.0"]
+    kim = Caller(venue.config, "kim")
+    try:
+        said = ENCODER.encode(DiscardSnapshot("credit.0", max(kept)))
+        outcomes = [STORE_ANSWERS.decode(kim.ask(Door.REPLAYER, said)[-1]) for _ in range(2)]
+        assert venue.run("snapshot", "take", "--machine", "credit").returncode == 0
+        outcomes.append(STORE_ANSWERS.decode(kim.ask(Door.REPLAYER, said)[-1]))
+    finally:
+        kim.close()
+    left = [row["number"] for row in venue.json("snapshot", "list") if row["shard"] == "credit.0"]
+
+    assert [outcome.begun for outcome in outcomes] == [True, False, False]
+    assert max(left) > max(kept)
+    assert max(kept) not in left
+
+
+def test_a_key_is_revoked_also_where_that_cannot_be_written_down(venue: Running):
+    """With a key that is not let in: what is revoked counts no more, and that no log tells of it is said."""
+    assert venue.run("keys", "issue", "lost", "--role", "reader").returncode == 0
+    before = len(venue.json("actions"))
+    done = noted_by(venue, "gone", "keys", "revoke", "lost")
+
+    assert (done.returncode, done.stdout) == (0, "the key of lost is revoked\n")
+    assert "does not stand in the log" in done.stderr
+    assert read_keys(venue.config.keys_path).named("lost") is None
+    assert len(venue.json("actions")) == before
 
 
 @pytest.mark.parametrize(

@@ -177,10 +177,13 @@ class Wishes:
         """A node sees the connection of another one close."""
         self._stage.step(name, Gone(peer))
 
-    def transfer(self, name: str, to: str) -> None:
-        """Hand over."""
-        self._refused(self._stage.nodes[name].raft.why_not_transfer(to))
-        self._stage.step(name, Transfer(to))
+    def transfer(self, name: str, to: str, term: str = "") -> None:
+        """Hand over; as it was asked for in an earlier term, if one is given."""
+        raft = self._stage.nodes[name].raft
+        why_not = raft.why_not_transfer(to, int(term) if term else raft.term)
+        self._refused(why_not)
+        if not why_not or not term:
+            self._stage.step(name, Transfer(to))
 
     def add(self, name: str, new: str) -> None:
         """Take a new node in: a learner that is to become a voter."""

@@ -26,7 +26,7 @@ where a node is told to `hold` its disk. Invariants are checked all along, whate
     lose a N [UNKNOWN]           its log ends at N, and it is suspect up to where it ended, or further
     cut a b / heal               no messages between them any more      full a / room a  its disk is full / has room,
                                                                                          also to forget a suspicion
-    transfer a b                 hand over                              add a d / remove a d / promote a d / replace a d
+    transfer a b [TERM]          hand over, as asked for in that term   add a d / remove a d / promote a d / replace a d
     swap a->b                    in the opposite order                  damage a->b      flip a bit of an entry
     burst a N                    N proposals                            count a->b       how many messages wait
     state [a]                    what a node is                         log a            its entries as index/term

@@ -4,12 +4,26 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Final
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sequencer.envelope import encode_batch
 from sequencer.errors import ConfigError
-from sequencer.keys import LOCAL, Z85, Z85_CHARACTERS, Door, Key, Keys, Role, standard
+from sequencer.keys import (
+    LOCAL,
+    OPERATOR,
+    Z85,
+    Z85_CHARACTERS,
+    Door,
+    Key,
+    Keys,
+    Role,
+    key_of_operator,
+    operator_sender,
+    standard,
+)
 
 ENTERS: Final[dict[Role, str]] = {
     #             peer stream ingress replayer access feed
@@ -110,14 +124,60 @@ def test_a_usual_key_is_for_its_own_names(case: str):
 def test_operators_may_all_but_be_a_node():
     """An admin, and whoever comes through a socket of this host's user, acts as any sender, process and client."""
     for one in (key("kim", Role.ADMIN), LOCAL):
-        assert all(one.sends(word) and one.is_process(word) and one.acts_as(word) for word in WORDS)
+        assert all(one.sends(word) for word in WORDS if word != OPERATOR)
+        assert all(one.is_process(word) and one.acts_as(word) for word in WORDS)
         assert one.operates
         assert not one.enters(Door.PEER)
+
+
+OPERATORS: Final = {
+    "kim": "operator.kim",
+    "a-name-of-15-ch": "operator.a-name-of-15-ch",
+    "a-name-of-16-chr": "operator.?8e5a536d74a8bc",
+    "jürgen": "operator.?19b720a911fced",
+    "": "operator",
+}
+"""A key's name -> its sender."""
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_speaks_in_his_own_name_alone(name: str):
+    """No key that operates submits as another's operator, nor as the one who needs no key."""
+    one = key(name, Role.ADMIN) if name else LOCAL
+
+    assert operator_sender(name) == OPERATORS[name]
+    assert [sender for sender in OPERATORS.values() if one.sends(sender)] == [OPERATORS[name]]
+
+
+@given(names.map(operator_sender))
+def test_an_operators_sender_can_be_one(sender: str):
+    """Whatever his key is called: a batch takes it, and the key's part of it can be read off."""
+    made = encode_batch(sender, 4, 1, b"", count=1)
+
+    assert made.sender == sender
+    assert sender == f"{OPERATOR}.{key_of_operator(sender)}"
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
+def test_no_other_role_speaks_as_an_operator(role: Role):
+    """Not even a key whose patterns are everybody's, nor one for a machine that is called so."""
+    wide = key("kim", role, of=[OPERATOR])
+    wide = msgspec.structs.replace(wide, senders=(*wide.senders, "*"))
+
+    assert not any(wide.sends(sender) for sender in OPERATORS.values())
+
+
+def test_a_gateway_that_operates_speaks_as_itself():
+    """What its users ask for stands in the log under its own name."""
+    web = key("web-1", Role.GATEWAY, operates=True)
+
+    assert [one for one in ("operator", "operator.kim", "operator.web-1") if web.sends(one)] == ["operator.web-1"]
 
 
 @given(keys, st.text(max_size=8))
 def test_what_a_role_has_no_door_for_no_pattern_gives(one: Key, name: str):
     """Senders of a client, and clients of a replica, are for nothing; only `operates` speaks for all."""
+    assume(not name.startswith(OPERATOR))
     is_named = any(fnmatchcase(name, pattern) for pattern in one.senders)
 
     assert one.sends(name) == (one.operates or (one.role in (Role.REPLICA, Role.GATEWAY) and is_named))
