@@ -74,6 +74,7 @@ class WebGateway:
         """Requests over REST that are not answered yet."""
         self._owed = Duties()
         self._next_index = 1
+        self._now_ms = 0
 
     @property
     def is_live(self) -> bool:
@@ -196,7 +197,7 @@ class WebGateway:
 
     def see(self, found: Status, problems: list[str]) -> None:
         """How all processes are, and what is wrong."""
-        self._owed.told += self.private.see_venue(found, problems, self._utc_ns())
+        self._owed.told += self.private.see_venue(found, problems, self._utc_ns(), self._now_ms)
 
     def operate(self, caller: int, client: str, text: str) -> None:
         """A command of an operator, as a line of a flow."""
@@ -213,6 +214,7 @@ class WebGateway:
 
     def tick(self, now_ms: int) -> None:
         """Tell the time (monotonic), at least every 100 ms."""
+        self._now_ms = now_ms
         self.trading.tick(now_ms)
         self._owed.told += self.hub.turn(now_ms)
         if not self.is_live:
