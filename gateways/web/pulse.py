@@ -6,8 +6,8 @@ Rules
 - Times are sequenced ones: two durable rounds lie between the entry of a command and that of its results.
 - A second without results has no latency. What has no results is forgotten after a while.
 - What had to wait while nothing went on has waited: it counts with all of that, in the second of its results alone.
-- A second never comes back. Where no entries come, sequenced time is taken to pass as this process's own does; no wall clock
-  is asked, since it may be far from the log's.
+- A second never comes back. Where no entries come, sequenced time is taken to pass as this process's own does: no wall
+  clock is asked, since it may be far from the log's.
 """
 
 from collections import deque
