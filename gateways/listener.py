@@ -6,8 +6,8 @@ Rules
 - With a certificate nothing is said in plain text. Which endpoints need one tells `sequencer/config.py`.
 - The certificate's files are looked at every second. A new one counts for new connections; of one that cannot be used
   the log tells, and the one of before stays. An expired one is told, and shown nevertheless.
-- A connection is an open file, of which a process usually may have 1,024: who listens takes what the system allows, up to
-  FILES_MAX. Where that is used up nothing can be opened any more, so what a gateway serves has to stay below.
+- A connection is an open file, of which a process usually may have 1,024: who listens takes what the system allows, up
+  to FILES_MAX. Where that is used up nothing can be opened any more, so what a gateway serves has to stay below.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sequencer.logs import Log
 BACKLOG: Final = 512
 LOOK_S: Final = 1.0
 FILES_MAX: Final = 8192
-"""10,000 connections that came at once took 5,070 of a web gateway, with those that were just being accepted or cut off."""
+"""10,000 connections at once took 5,070 of a web gateway, with those that were just being accepted or cut off."""
 
 
 class Listener:

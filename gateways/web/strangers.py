@@ -7,8 +7,8 @@ aiohttp itself waits for a request head for ever, and takes any number of connec
 that have sent one.
 
 Rules
-- Where as many are served as may be, who has been silent for longest is cut off for the next: so heads without a body, and
-  connections that are kept for nothing, keep nobody out.
+- Where as many are served as may be, who has been silent for longest is cut off for the next: so heads without a body,
+  and connections that are kept for nothing, keep nobody out.
 - Who `stays` is not cut off for others: a WebSocket, of which the server takes so many, and who has shown a key.
 """
 

@@ -26,7 +26,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from tests.models.console import CHROMIUM, Session, launched, sent_book
 
 LINES = int(os.environ.get("ISLAND_FLOW_LINES", "7500"))
-RATE = 500
+RATE = int(os.environ.get("ISLAND_FLOW_RATE", "1000"))
 """Lines a second: what the venue, Chromium and all readers keep up with on two processors."""
 MADE = 3
 """Lines that make the instrument and its clients' credit."""
@@ -72,7 +72,7 @@ class Client(threading.Thread):
         self.reader = WebReader()
         self.channel = params["channel"]
         self._resources = ExitStack()
-        self._socket = self._resources.enter_context(connect(web_socket(venue), max_size=None))
+        self._socket = self._resources.enter_context(connect(web_socket(venue), max_size=None, ping_interval=None))
         self._socket.send(json.dumps({"method": "subscribe", "params": {**params, "symbol": [SYMBOL]}}))
         self.start()
 
