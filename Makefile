@@ -14,7 +14,7 @@ help:
 	@echo "make down        stop a venue that runs in the background"
 	@echo "make test        install what is needed and pass every test and check"
 	@echo "make test-compose  build the image, bring compose.yaml up, and hurt it in every way (needs Docker)"
-	@echo "make acceptance  the whole real flow against the naive model (some minutes)"
+	@echo "make acceptance  the whole real flow against the naive model, and to readers in a browser (some minutes)"
 	@echo "make simulate    whole groups on a virtual clock, network and disk: SEEDS=n, START=n"
 	@echo "make zoo         what catches each of the known bugs, and in how many seeds"
 	@echo "make soak        real nodes under kill -9 until FAILOVERS=n"
@@ -59,6 +59,7 @@ test-compose: install
 
 acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
+	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_web_flow.py
 	@ISLAND_THOROUGH=1 $(BIN)/python -m pytest tests/integration/test_reshard.py tests/sequencer/journal/test_journal_salvage.py
 
 simulate: install

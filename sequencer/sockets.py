@@ -11,6 +11,8 @@ Rules
 - ipc sockets are private to their user, by their files' modes: who comes there is that user (keys.LOCAL).
 - libzmq looks a name up in the I/O thread of the connection, which waits: for seconds, where the host has just gone. So
   each name has a thread of its own, and all else another.
+- Heartbeats go between hosts only. Over ipc the kernel tells of an end; and of who does not read for long they are
+  missed, so that the connection is made again, at which libzmq may abort the process (zeromq/libzmq#3937, in 4.3.5).
 - Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
 """
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
+HEARTBEAT_MS = 2000
 _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
@@ -112,7 +115,6 @@ def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket
     socket.setsockopt(zmq.RECONNECT_IVL, 20)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
     return socket
 
@@ -173,7 +175,12 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> Non
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
+    _set_heartbeats(socket, endpoint)
     socket.connect(endpoint)
+
+
+def _set_heartbeats(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS if needs_keys(endpoint) else 0)
 
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
@@ -185,6 +192,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    _set_heartbeats(socket, endpoint)
     umask = os.umask(_OTHERS)
     try:
         socket.bind(_listening(endpoint))

@@ -19,7 +19,11 @@ from sequencer import admin, group
 from sequencer.config import Config
 from sequencer.errors import ConfigError, IslandError
 
+SKIPPED_MAX: Final = 100
+"""Messages in one request."""
+
 Reason = Annotated[str, Meta(min_length=1, max_length=200)]
+Sequence = Annotated[int, Meta(ge=1)]
 
 
 class TransferLeader(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,9 +41,9 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Skip(msgspec.Struct, forbid_unknown_fields=True):
-    """Have a stopped shard refuse a message, and go on."""
+    """Have a stopped shard refuse a message, or several, and go on."""
 
-    sequence: Annotated[int, Meta(ge=1)]
+    sequence: Sequence | Annotated[list[Sequence], Meta(min_length=1, max_length=SKIPPED_MAX)]
     machine: str
     reason: Reason
     shard: str = ""
@@ -48,7 +52,7 @@ class Skip(msgspec.Struct, forbid_unknown_fields=True):
 class Trade(msgspec.Struct, forbid_unknown_fields=True):
     """Correct a trade; without a price and a quantity, bust it."""
 
-    trade: Annotated[int, Meta(ge=1)]
+    trade: Sequence
     reason: Reason
     price: str | None = None
     quantity: str | None = None
@@ -144,11 +148,13 @@ def _snapshot(config: Config, asked: Snapshot) -> str:
 
 
 def _skip(config: Config, asked: Skip) -> str:
-    done = skipping.skip(config, asked.machine, asked.shard, [asked.sequence], asked.reason, lambda _doing: None)
+    sequences = asked.sequence if isinstance(asked.sequence, list) else [asked.sequence]
+    done = skipping.skip(config, asked.machine, asked.shard, sequences, asked.reason, lambda _doing: None)
     rows = skipping.await_again(config, done, lambda _doing: None)
     states = ", ".join(f"{row['name']} is {row['verdict']}" for row in rows)
     then = f"; it stops at the next: {done.then}" if done.then else ""
-    return f"{asked.sequence:,} is skipped, in force from {done.at:,} on: {states}{then}"
+    skipped = ", ".join(f"{one:,}" for one in sequences)
+    return f"skipped {skipped}, in force from {done.at:,} on: {states}{then}"
 
 
 def _trade(config: Config, asked: Trade) -> str:

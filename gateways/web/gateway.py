@@ -26,7 +26,7 @@ from gateways.order.session import Limits
 from gateways.orders import runs
 from gateways.web import requests
 from gateways.web.executions import listed, with_field
-from gateways.web.hub import Hub, reply
+from gateways.web.hub import ONLINE, SILENT, Hub, reply
 from gateways.web.keys import DROP_COPY, Gate, Key, Keys
 from gateways.web.past import COUNT, COUNT_MAX, Asked, PastReports
 from gateways.web.private import Private, credit_rows
@@ -37,6 +37,8 @@ from gateways.web.trading import Call, Reply, Trading
 from sequencer.admin import Status
 from sequencer.envelope import Entry
 
+SILENT_MS: Final = 3000
+"""An election is over sooner."""
 _NEWS: Final = (InstrumentSet, InstrumentHalted, InstrumentResumed)
 
 
@@ -74,6 +76,7 @@ class WebGateway:
         """Requests over REST that are not answered yet."""
         self._owed = Duties()
         self._next_index = 1
+        self._now_ms = 0
 
     @property
     def is_live(self) -> bool:
@@ -196,7 +199,7 @@ class WebGateway:
 
     def see(self, found: Status, problems: list[str]) -> None:
         """How all processes are, and what is wrong."""
-        self._owed.told += self.private.see_venue(found, problems, self._utc_ns())
+        self._owed.told += self.private.see_venue(found, problems, self._utc_ns(), self._now_ms)
 
     def operate(self, caller: int, client: str, text: str) -> None:
         """A command of an operator, as a line of a flow."""
@@ -213,6 +216,7 @@ class WebGateway:
 
     def tick(self, now_ms: int) -> None:
         """Tell the time (monotonic), at least every 100 ms."""
+        self._now_ms = now_ms
         self.trading.tick(now_ms)
         self._owed.told += self.hub.turn(now_ms)
         if not self.is_live:
@@ -224,8 +228,9 @@ class WebGateway:
             else:
                 self.timers.done(client)
 
-    def heartbeat(self) -> None:
-        """Tell all that read something that this gateway is there."""
+    def heartbeat(self, silent_ms: int = 0) -> None:
+        """Tell all that read something that this gateway is there, and all whether it hears the venue."""
+        self._owed.told += self.hub.turn_system(SILENT if silent_ms > SILENT_MS else ONLINE)
         self._owed.told.append(self.hub.heartbeat())
 
     def use(self, keys: Keys) -> None:

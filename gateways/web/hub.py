@@ -44,6 +44,10 @@ CHANNELS: Final = ("book", "level3", "trade", "ticker", "candles", "instrument")
 
 CONFLATE_MS_MAX: Final = 10_000
 
+ONLINE: Final = "online"
+SILENT: Final = "silent"
+"""Nothing is heard from the venue's nodes: what is told is of before."""
+
 Key = tuple[str, str, int, int]
 """Channel, symbol, the depth of a book or the interval of candles, and how many ms lie between updates at least."""
 _DETAILS: Final = {"book": "depth", "candles": "interval"}
@@ -84,6 +88,7 @@ class Hub:
         self._private = private
         self._books = books
         self._version = version
+        self._system = ONLINE
         self._channels: dict[Key, Channel] = {}
         self._subscribers: dict[Key, dict[int, None]] = {}
         self._of: dict[int, dict[Key, None]] = {}
@@ -105,8 +110,7 @@ class Hub:
     def connect(self, number: int) -> list[bytes]:
         """A connection was made; what it is told at once."""
         self._of[number] = {}
-        status = {"api_version": API_VERSION, "connection_id": number, "system": "online", "version": self._version}
-        return [_json({"channel": "status", "type": "update", "data": [status]})]
+        return [self._status(number)]
 
     def lost(self, number: int) -> None:
         """A connection is gone."""
@@ -292,6 +296,16 @@ class Hub:
     def heartbeat(self) -> tuple[list[int], bytes]:
         """What all that subscribe to anything are told now and then."""
         return [number for number, keys in self._of.items() if keys], b'{"channel":"heartbeat"}'
+
+    def turn_system(self, system: str) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told how the venue is, where that is other than before: all."""
+        if system != self._system:
+            self._system = system
+            yield from (([number], self._status(number)) for number in self._of)
+
+    def _status(self, number: int) -> bytes:
+        status = {"api_version": API_VERSION, "connection_id": number, "system": self._system, "version": self._version}
+        return _json({"channel": "status", "type": "update", "data": [status]})
 
     def _instruments(self, kind: str, instruments: Iterable[Instrument]) -> bytes:
         pairs = [instrument_row(one, halted=one.instrument_id in self._books.halted) for one in instruments]

@@ -88,8 +88,13 @@ class OperatorRoutes:
     async def _command(self, key: Key, text: str) -> rest.Answer:
         status, body = await self._routes.ask(lambda caller: self._gateway.operate(caller, key.client, text))
         found = msgspec.json.decode(body)
-        done = {} if "error" in found else {"done": f"{found['type']} at {found['log_sequence']:,}"}
+        done = {} if "error" in found else {"done": f"{_what(found)} at {found['log_sequence']:,}"}
         return status, msgspec.json.encode(done | found)
+
+
+def _what(found: dict[str, Any]) -> str:
+    """What became of a command: its event, or how many orders are canceled."""
+    return found["type"] if "type" in found else f"{found['count']:,} orders canceled"
 
 
 async def _apart(act: Callable[[], Any]) -> Any:

@@ -23,7 +23,6 @@ from sequencer.envelope import Entry
 
 NEWS_KEPT: Final = 200
 ACTIONS_KEPT: Final = 200
-PULSE_IN_UPDATE: Final = 3
 
 Row = dict[str, Any]
 
@@ -54,14 +53,15 @@ class Overview:
     def take(self, entry: Entry, readable: list[tuple[int, int, list[Message]]]) -> None:
         """Take an entry with its runs: how fast it goes, and what operators asked for."""
         self.pulse.take(entry, readable)
-        self.position, self._time_ns = entry.next_sequence - 1, entry.time_ns
+        self.position = entry.next_sequence - 1
         for batch in entry.batches():
             if batch.channel == OPERATIONS:
                 for sequence, operation in enumerate(operations_in(batch), batch.first_sequence):
                     self._actions.appendleft(_action(sequence, entry.time_ns, batch.sender, operation))
 
-    def see(self, found: Status, problems: list[str], time_ns: int) -> None:
-        """Take a status: what is other than in the one before is news."""
+    def see(self, found: Status, problems: list[str], time_ns: int, now_ms: int) -> None:
+        """Take a status, of this UTC and monotonic time: what is other than in the one before is news."""
+        self.pulse.until(now_ms)
         replicas = _with_digests(judged(found.replicas), found.replicas)
         rows = {row["name"]: row for row in (*found.nodes, *replicas, *found.gateways)}
         if self._before:
@@ -79,8 +79,8 @@ class Overview:
         return {**self._head(), "news": list(self._news), "pulse": self.pulse.rows()}
 
     def latest(self) -> Row:
-        """The same, but of the pulse only what is new."""
-        return {**self._head(), "news": list(self._news), "pulse": self.pulse.rows(PULSE_IN_UPDATE)}
+        """The same, but of the pulse only what is new since the last call."""
+        return {**self._head(), "news": list(self._news), "pulse": self.pulse.fresh()}
 
     def actions(self) -> bytes:
         """What operators did, the latest first, as JSON."""

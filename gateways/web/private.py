@@ -184,10 +184,11 @@ class Private:
             if text is not None:
                 yield list(self.copies.subscribers), text
 
-    def see_venue(self, found: Status, problems: list[str], time_ns: int) -> Iterator[tuple[list[int], bytes]]:
-        """Who is told what, after a look at all processes."""
-        self.overview.pulse.until(time_ns)
-        self.overview.see(found, problems, time_ns)
+    def see_venue(
+        self, found: Status, problems: list[str], time_ns: int, now_ms: int
+    ) -> Iterator[tuple[list[int], bytes]]:
+        """Who is told what, after a look at all processes at this UTC and monotonic time."""
+        self.overview.see(found, problems, time_ns, now_ms)
         latest = self.overview.latest() if self.watching else {}
         for number in self.watching:
             self.watching[number] += 1

@@ -28,11 +28,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Routes:
-    """What is asked over HTTP. `wake` has the gateway's duties done soon."""
+    """What is asked over HTTP. `wake` has the gateway's duties done soon, `known` is told of who has shown a key."""
 
-    def __init__(self, gateway: WebGateway, wake: Callable[[], None]) -> None:
+    def __init__(self, gateway: WebGateway, wake: Callable[[], None], known: Callable[[web.Request], None]) -> None:
         self._gateway = gateway
         self._wake = wake
+        self._known = known
         self._count = 0
         self._asked: dict[int, asyncio.Future[rest.Answer]] = {}
         self._openapi, self._asyncapi = openapi(VERSION), asyncapi(VERSION)
@@ -81,6 +82,7 @@ class Routes:
             try:
                 body = await _body_of(request)
                 key = self._key(request, body)
+                self._known(request)
                 if right:
                     key.demand(right)
                 return response(await act(request, key, body))
@@ -171,6 +173,8 @@ async def _body_of(request: web.Request) -> bytes:
         raise RefusedError(f"expected a request of at most {REQUEST_BYTES_MAX} bytes", 413) from None
     except TimeoutError:
         raise RefusedError(f"expected the whole request within {BODY_S:.0f} s", 408) from None
+    except ConnectionError:
+        raise RefusedError("the connection ended before the request did") from None
 
 
 @web.middleware

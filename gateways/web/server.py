@@ -115,7 +115,8 @@ class WebServer:
         )
         self._reporter = Reporter(config.ingress, name, "web", context=context, monitor=config.monitoring.get(name, ""))
         self._turns = Turns((*self._subscriber.sockets(), *self._submitter.sockets()), self._turn)
-        self._routes = Routes(self.gateway, self._turns.wake)
+        self._routes = Routes(self.gateway, self._turns.wake, self._stays)
+        self._doorway: Doorway | None = None
         self._reports, self._past, self._accounts = (OldEntries(partial(self._open_past, context)) for _ in range(3))
         self._readers: dict[int, _Reader] = {}
         self._count = 0
@@ -155,12 +156,18 @@ class WebServer:
         await runner.setup()
         assert runner.server is not None, "it is set up"
         try:
-            await self._listener.open(Doorway(runner.server))
+            self._doorway = Doorway(runner.server)
+            await self._listener.open(self._doorway)
         except IslandError as error:
             self._failure = error
             return
         self._log.info("listening", endpoint=self._listener.endpoint, position=self.gateway.trading.orders.position)
         await self._listener.watch()
+
+    def _stays(self, request: web.Request) -> None:
+        """Its connection is not cut off for others."""
+        if self._doorway is not None:
+            self._doorway.stays(request.transport)
 
     async def _look(self) -> None:
         """At all processes, for operators: every second while one looks on, else now and then, for what changes."""
@@ -177,6 +184,7 @@ class WebServer:
             return web.json_response({"error": f"at most {CONNECTIONS_MAX} connections: try again later"}, status=503)
         socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=REQUEST_BYTES_MAX, compress=False)
         await socket.prepare(request)
+        self._stays(request)
         self._count += 1
         number, reader = self._count, _Reader(socket)
         self._readers[number] = reader
@@ -230,7 +238,7 @@ class WebServer:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._beat_s >= HEARTBEAT_S:
             self._beat_s = now_s
-            self.gateway.heartbeat()
+            self.gateway.heartbeat(self._subscriber.silent_ms)
             changed_ns = _changed_ns(self._config)
             if changed_ns != self._keys_ns:
                 self._use_keys(changed_ns)

@@ -5,6 +5,11 @@ r"""Connections that have not said what they want: few, and not for long.
 
 aiohttp itself waits for a request head for ever, and takes any number of connections: so it gets to see only those
 that have sent one.
+
+Rules
+- Where as many are served as may be, who has been silent for longest is cut off for the next: so heads without a body,
+  and connections that are kept for nothing, keep nobody out.
+- Who `stays` is not cut off for others: a WebSocket, of which the server takes so many, and who has shown a key.
 """
 
 import asyncio
@@ -26,11 +31,28 @@ class Doorway:
     def __init__(self, make: Callable[[], asyncio.Protocol]) -> None:
         self.make = make
         self.strangers: dict[Stranger, None] = {}
+        self.guests: dict[asyncio.BaseTransport, Stranger] = {}
+        """Those that are served and may be cut off for others, who spoke last being the last."""
         self.served = 0
 
     def __call__(self) -> "Stranger":
         """What asyncio asks for a new connection."""
         return Stranger(self)
+
+    def stays(self, transport: asyncio.BaseTransport | None) -> None:
+        """A connection is not to be cut off for others."""
+        if transport is not None:
+            self.guests.pop(transport, None)
+
+    def make_room(self) -> bool:
+        """Whether one more may be served."""
+        if self.served < CONNECTIONS_MAX:
+            return True
+        silent = next(iter(self.guests), None)
+        if silent is None:
+            return False
+        self.guests.pop(silent).cut_off()
+        return True
 
 
 class Stranger(asyncio.Protocol):
@@ -64,6 +86,7 @@ class Stranger(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:
+            self._seen()
             self._inner.data_received(data)
             return
         self._head += data
@@ -75,16 +98,23 @@ class Stranger(asyncio.Protocol):
     def _introduce(self) -> None:
         if self not in self._doorway.strangers:
             return
-        if self._doorway.served >= CONNECTIONS_MAX:
+        if not self._doorway.make_room():
             self.cut_off(_FULL)
             return
         self._leave()
-        self._doorway.served += 1
-        self._inner = self._doorway.make()
         assert self._transport is not None, "connected"
+        self._doorway.served += 1
+        self._doorway.guests[self._transport] = self
+        self._inner = self._doorway.make()
         self._inner.connection_made(self._transport)
         self._inner.data_received(bytes(self._head))
         self._head.clear()
+
+    def _seen(self) -> None:
+        """It is now the last that has spoken."""
+        guests, transport = self._doorway.guests, self._transport
+        if transport in guests:
+            guests[transport] = guests.pop(transport)
 
     def _leave(self) -> None:
         self._doorway.strangers.pop(self, None)
@@ -107,4 +137,5 @@ class Stranger(asyncio.Protocol):
         self._leave()
         if self._inner is not None:
             self._doorway.served -= 1
+            self._doorway.stays(self._transport)
             self._inner.connection_lost(error)

@@ -75,6 +75,7 @@ class Delivery:
         self._follow_leader = follow_leader
         self._now_ms = now_ms
         self._sources = [_Source(now_ms()) for _ in range(sources)]
+        self._heard_ms = now_ms()
         self._committed_index = -1
         self._term = 0
         self._term_ms = 0
@@ -97,6 +98,11 @@ class Delivery:
     def lag(self) -> int:
         """Committed messages known to be that were not delivered yet."""
         return max(0, self.end_sequence - max(1, self.next_sequence))
+
+    @property
+    def silent_ms(self) -> int:
+        """For how long no source has said anything that it vouches for."""
+        return self._now_ms() - self._heard_ms
 
     @property
     def missing(self) -> int:
@@ -185,6 +191,7 @@ class Delivery:
     def _note_progress(self, place: int, index: int) -> None:
         """A source is good while it is level with what is known, or comes nearer."""
         source = self._sources[place]
+        self._heard_ms = self._now_ms()
         if index >= self._committed_index or index > source.index:
             source.good_ms = self._now_ms()
         source.index = max(source.index, index)

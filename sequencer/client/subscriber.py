@@ -109,6 +109,11 @@ class Subscriber:
         return self._core.lag
 
     @property
+    def silent_ms(self) -> int:
+        """For how long nothing was heard from the group: no entry, no heartbeat of a node that is not stale."""
+        return self._core.silent_ms
+
+    @property
     def pending(self) -> bool:
         """Whether another `receive` at once may deliver more."""
         return self._full_burst

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, expect, sync_playwright
 
 from gateways.venue import web_url
 from gateways.web.keys import Key
@@ -140,6 +140,32 @@ def sent_book(venue: Running, symbol: str, depth: int = 25) -> list[list[Level]]
     """The book as `sequencer book` prints it."""
     book = venue.json("book", symbol, "--depth", str(depth))
     return [[(level["price"], level["quantity"]) for level in book[side]] for side in ("buys", "sells")]
+
+
+class Wire:
+    """What lies between a page and the venue: it can be cut, and mended."""
+
+    def __init__(self, page: Page) -> None:
+        self._is_cut = False
+        self._sockets: list[WebSocketRoute] = []
+        page.route_web_socket(re.compile("/v2$"), self._pass_on)
+
+    def _pass_on(self, socket: WebSocketRoute) -> None:
+        if self._is_cut:
+            socket.close()
+        else:
+            self._sockets.append(socket)
+            socket.connect_to_server()
+
+    def cut(self) -> None:
+        """Every connection breaks, and none can be made."""
+        self._is_cut = True
+        while self._sockets:
+            self._sockets.pop().close()
+
+    def mend(self) -> None:
+        """Connections can be made again."""
+        self._is_cut = False
 
 
 def corrupted(page: Page) -> Callable[[], int]:

@@ -3,6 +3,7 @@
 Python runs `sitecustomize` first in each process that finds it: there the engines get their defects.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,10 @@ Instruments._enter, Credit.apply = poisoned_enter, poisoned_apply
 
 
 @contextmanager
-def poisoned_venue(directory: Path, nodes: int = 1) -> Iterator[Running]:
+def poisoned_venue(directory: Path, nodes: int = 1, doors: tuple[str, ...] = ()) -> Iterator[Running]:
     """Two replicas of each engine, the gateways: all started by `sequencer up`."""
-    config = make(directory / "v", nodes)
+    config = make(directory / "v", nodes, doors=doors)
     (directory / "sitecustomize.py").write_text(DEFECTS)
-    with Running(config, PYTHONPATH=str(directory)).start() as started:
+    path = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
+    with Running(config, PYTHONPATH=path).start() as started:
         yield started

@@ -247,7 +247,7 @@ class Running:
             return flow()
 
     @contextmanager
-    def sending(self, lines: Iterable[str], *words: str) -> Iterator[Callable[[], dict[str, Any]]]:
+    def sending(self, lines: Iterable[str], *words: str) -> Iterator[Callable[..., dict[str, Any]]]:
         """`flow send` in the background; call what this gives to await its end and get its summary."""
         path = self.scratch / f"flow-{time.monotonic_ns()}.jsonl"
         path.write_text("".join(f"{line}\n" for line in lines))
@@ -256,8 +256,8 @@ class Running:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/", env=self._env,
         )  # fmt: skip
 
-        def result() -> dict[str, Any]:
-            out, err = process.communicate(timeout=PATIENCE_S)
+        def result(patience_s: float = PATIENCE_S) -> dict[str, Any]:
+            out, err = process.communicate(timeout=patience_s)
             assert process.returncode == 0, (process.returncode, out, err)
             summary: dict[str, Any] = json.loads(out)
             return summary

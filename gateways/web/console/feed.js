@@ -7,7 +7,8 @@
    - There is one subscription to a channel; another one takes its place.
    - A new connection takes up every subscription, each with a snapshot, and shows new tokens.
    - What has no answer when the connection is lost is rejected with LostError: whether it was done is not known.
-   - What cannot be sent is rejected at once, with UnsentError: it was not done. */
+   - What cannot be sent is rejected at once, with UnsentError: it was not done.
+   - What is shown is old when nothing is heard from the gateway, or when the gateway says that it hears nothing itself. */
 
 import { parse } from "./json.js";
 import { Subscription } from "./subscription.js";
@@ -16,6 +17,7 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5000;
 /** Every second there is a heartbeat: a connection that is silent for so long, or not made in so long, is none. */
 const SILENCE_MS = 8000;
+const OLD_MS = 3000;
 /** Until a subscription that was refused, or not answered, is asked for again. */
 const AGAIN_MS = 2000;
 const ANSWER_MS = 10000;
@@ -47,12 +49,25 @@ export class Feed extends EventTarget {
     this._heardMs = performance.now();
     this._begunMs = 0;
     this._socket = null;
+    /** Since when the gateway hears nothing from the venue; null while it does. */
+    this._deafMs = null;
     this.isConnected = false;
   }
 
-  /** How long nothing was heard. */
+  /** How long nothing was heard; 0 while that is not long. */
   get silentMs() {
-    return performance.now() - this._heardMs;
+    const silentMs = performance.now() - this._heardMs;
+    return silentMs > OLD_MS ? silentMs : 0;
+  }
+
+  /** Whether there is a gateway, which does not hear the venue. */
+  get isDeaf() {
+    return this._deafMs !== null;
+  }
+
+  /** How old is what is shown; 0 while it is of now. */
+  get oldMs() {
+    return Math.max(this.silentMs, this.isDeaf ? performance.now() - this._deafMs : 0);
   }
 
   /** Connect, and stay so. */
@@ -154,7 +169,7 @@ export class Feed extends EventTarget {
 
   /** A dead peer does not answer a goodbye either: its socket is left behind. */
   _look() {
-    const quietMs = Math.min(this.silentMs, performance.now() - this._begunMs);
+    const quietMs = performance.now() - Math.max(this._heardMs, this._begunMs);
     if (!this._socket || quietMs < SILENCE_MS) return;
     this._socket.close();
     this._closed();
@@ -181,8 +196,16 @@ export class Feed extends EventTarget {
   _take(message) {
     this._heardMs = performance.now();
     this._waitMs = FIRST_WAIT_MS;
-    if (message.channel !== undefined) this._subscriptions.get(message.channel)?.take(message);
+    if (message.channel === "status") this._learn(message.data[0].system);
+    else if (message.channel !== undefined) this._subscriptions.get(message.channel)?.take(message);
     else if (this._asked.has(message.req_id)) this._answered(message);
+  }
+
+  /** It says so once it has heard nothing for OLD_MS. */
+  _learn(system) {
+    if (system === "silent") this._deafMs ??= performance.now() - OLD_MS;
+    else this._deafMs = null;
+    this.dispatchEvent(new Event("change"));
   }
 
   _answered({ req_id: id, success, result, error }) {

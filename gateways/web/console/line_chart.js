@@ -1,4 +1,4 @@
-/* Lines over the last minutes, which move with each message. */
+/* Lines over the last minutes, which move with each message, and on without one: "now" is now, and an old value is none. */
 
 import { element, say, shape } from "./elements.js";
 import { Plot, path, ruler } from "./plot.js";
@@ -19,6 +19,7 @@ export class LineChart {
     this._format = format;
     this._least = least;
     this._rows = [];
+    this._silentMs = 0;
     this._plot = new Plot(title, (plot) => this._paint(plot));
     this._latest = series.map(({ tone }) => element("b", { class: `series-${tone}` }, "–"));
     const legend = element(
@@ -29,10 +30,11 @@ export class LineChart {
     this.node = element("figure", { class: "chart" }, legend, this._plot.node);
   }
 
-  /** Rows with a `timestamp`, the oldest first. */
-  show(rows) {
+  /** Rows with a `timestamp`, the oldest first, none of them new for so long. */
+  show(rows, silentMs) {
+    this._silentMs = silentMs;
     this._rows = rows.map((row) => ({ row, at: Date.parse(row.timestamp) }));
-    const texts = this._series.map(({ value }) => this._text(rows.length ? value(rows.at(-1)) : null));
+    const texts = this._series.map(({ value }) => this._text(rows.length && !silentMs ? value(rows.at(-1)) : null));
     texts.forEach((text, at) => say(this._latest[at], text));
     this._plot.describe(`${this._title}: ${this._series.map(({ name }, at) => `${name} ${texts[at]}`).join(", ")}`);
     this._plot.redraw();
@@ -43,7 +45,7 @@ export class LineChart {
   }
 
   _paint({ width, height }) {
-    const latest = this._rows.at(-1)?.at ?? 0;
+    const latest = (this._rows.at(-1)?.at ?? 0) + this._silentMs;
     const values = this._rows.flatMap(({ row }) => this._series.map(({ value }) => value(row) ?? 0));
     const highest = Math.max(usual(values), this._least) * 1.08;
     const x = linear([latest - SPAN_MS, latest], [LEFT, width - 4]);

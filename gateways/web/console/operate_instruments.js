@@ -1,4 +1,4 @@
-/* Instruments: halted, resumed, made. */
+/* Instruments: halted, resumed, made; and all orders of one, or of all, canceled. */
 
 import { grouped } from "./decimals.js";
 import { element, say } from "./elements.js";
@@ -37,14 +37,16 @@ export class InstrumentActions {
         number("Highest", "price_high"),
         {
           title: "Do",
-          node: (_row, now) => this._button(now),
-          update: (cell, row) => say(cell.firstChild, row.status === "halted" ? "Resume" : "Halt"),
+          node: (_row, now) => this._buttons(now),
+          update: (cell, row) => say(cell.querySelector(".switch"), row.status === "halted" ? "Resume" : "Halt"),
         },
       ],
       { key: (row) => row.symbol, empty: "No instruments yet.", stacks: "stacks" },
     );
     const make = element("button", { onclick: () => this._make() }, "New instrument");
-    this.node = panel("Instruments", "instruments", this._table.node, make);
+    const cancel = element("button", { class: "harsh", onclick: () => this._cancel("") }, "Cancel everything");
+    const buttons = element("span", { class: "buttons" }, make, cancel);
+    this.node = panel("Instruments", "instruments", this._table.node, buttons);
   }
 
   /** Rows of the channel `instrument`. */
@@ -52,8 +54,24 @@ export class InstrumentActions {
     this._table.show(rows);
   }
 
-  _button(now) {
-    return element("button", { onclick: () => this._switch(now()) }, "Halt");
+  _buttons(now) {
+    return element(
+      "span",
+      { class: "buttons" },
+      element("button", { class: "switch", onclick: () => this._switch(now()) }, "Halt"),
+      element("button", { onclick: () => this._cancel(now().symbol) }, "Cancel orders"),
+    );
+  }
+
+  /** Of an instrument; of all for "". */
+  _cancel(symbol) {
+    this._actions.command({
+      title: `Cancel all orders ${symbol ? `in ${symbol}` : "of the venue"}`,
+      text: "Of all clients. New ones are taken at once: halt what should stand still.",
+      verb: "Cancel all",
+      isHarsh: true,
+      command: () => ({ type: "CancelAll", ...(symbol && { symbol }) }),
+    });
   }
 
   _switch({ symbol, status }) {

@@ -1,4 +1,7 @@
-/* Messages at which replicas are stopped: skipped by an answer in the log that all obey at the same place. */
+/* Messages at which replicas are stopped: skipped by an answer in the log that all obey at the same place.
+
+   What is skipped is a command: where replicas stop at a decision of credit, one of the orders that it is about. The venue tells
+   which it was, unless they are stuck in it; and which others have to be skipped with it, if one alone does not help. */
 
 import { grouped } from "./decimals.js";
 import { element } from "./elements.js";
@@ -19,7 +22,7 @@ export class PoisonActions {
           isNumber: true,
         },
         { title: "Machine", text: (row) => `${row.machine} ${row.shard}` },
-        { title: "Command", text: (row) => row.command ?? "" },
+        { title: "Command", text: (row) => (isKnown(row.command) ? grouped(row.command) : "") },
         stateColumn("Verdict", "verdict"),
         { title: "Replicas", text: (row) => [row.replicas].flat().join(", ") },
         { title: "Why", text: (row) => [row.message, row.why].filter(Boolean).join("; "), isWide: true },
@@ -39,14 +42,28 @@ export class PoisonActions {
     this._table.show(rows);
   }
 
-  _skip({ sequence, machine, shard }) {
+  _skip({ sequence, command, machine, shard }) {
+    const message = isKnown(command) ? command : sequence;
     this._actions.confirm({
-      title: `Skip message ${grouped(sequence)} at ${machine}`,
+      title: `Skip a message at ${machine}`,
       isHarsh: true,
       verb: "Skip, for ever",
       text: "It is answered with a refusal at one place of the log, in every replay too. It cannot be taken back.",
+      fields: [
+        {
+          name: "sequences",
+          label: "Message",
+          value: isKnown(message) ? message : "",
+          required: true,
+          inputmode: "numeric",
+          pattern: "\\d+( +\\d+)*",
+          hint: "Its sequence number; several with spaces between.",
+        },
+      ],
       path: "skip",
-      body: () => ({ sequence: Number(sequence), machine, shard: shard ?? "" }),
+      body: ({ sequences }) => ({ sequence: sequences.split(/ +/).map(Number), machine, shard: shard ?? "" }),
     });
   }
 }
+
+const isKnown = (sequence) => Number(sequence ?? 0) > 0;

@@ -1,4 +1,4 @@
-/* Clients and their credit, for operators: credit is set or adjusted, clients are blocked and let in again. */
+/* Clients and their credit, for operators: credit is set, adjusted, settled, orders canceled, clients blocked and let in again. */
 
 import { Actions } from "./actions.js";
 import { amountColumn } from "./amounts.js";
@@ -120,6 +120,8 @@ class Clients {
       { class: "buttons" },
       button("Set", (row) => this._set(row)),
       button("Adjust", (row) => this._adjust(row)),
+      button("Settle", (row) => this._settle(row)),
+      button("Cancel orders", (row) => this._cancel(row)),
       button("Block", (row) => this._block(row), "block"),
     );
   }
@@ -143,6 +145,30 @@ class Clients {
       verb: "Adjust credit",
       fields: [currencyField(currency), { name: "amount", label: "Amount", required: true }],
       command: (values) => ({ type: "AdjustCredit", client, ...values }),
+    });
+  }
+
+  _settle({ client, currency, used }) {
+    this._actions.command({
+      title: `Settle what ${client} has used`,
+      text: "The amount was paid: so much of what its trades use is free again.",
+      verb: "Settle",
+      fields: [
+        currencyField(currency),
+        { name: "amount", label: "Amount", value: used ?? "", required: true, inputmode: "decimal" },
+      ],
+      command: (values) => ({ type: "Settle", client, ...values }),
+    });
+  }
+
+  _cancel({ client }) {
+    this._actions.command({
+      title: `Cancel the orders of ${client}`,
+      text: "It can enter new ones at once: block it where it should not.",
+      verb: "Cancel all",
+      isHarsh: true,
+      fields: [{ name: "symbol", label: "Symbol, if not all", autocapitalize: "characters" }],
+      command: ({ symbol }) => ({ type: "CancelAll", account: client, ...(symbol && { symbol }) }),
     });
   }
 

@@ -14,6 +14,8 @@ import { stateColumn } from "./tones.js";
 export const title = "Overview";
 export const needs = OPERATOR;
 const PULSE_SECONDS = 300;
+/** How often charts move while nothing comes. */
+const LOOK_MS = 1000;
 
 const number = (heading, name) => ({ title: heading, text: (row) => grouped(row[name] ?? ""), isNumber: true });
 const word = (heading, name) => ({ title: heading, text: (row) => row[name] ?? "" });
@@ -25,6 +27,7 @@ export function open(console) {
 
 class Overview {
   constructor({ feed }) {
+    this._feed = feed;
     this._venue = null;
     this._pulse = [];
     this._rates = new Rates();
@@ -39,9 +42,11 @@ class Overview {
       slot: OPERATOR,
       refused: (error) => this._tell([`The venue does not tell how it is: ${error.message}`]),
     });
+    this._timer = setInterval(() => feed.silentMs && this._venue && this._draw(), LOOK_MS);
   }
 
   close() {
+    clearInterval(this._timer);
     this._subscription.end();
     this._draw = () => {};
   }
@@ -142,7 +147,7 @@ class Overview {
     this._tables.replicas.show(replicas);
     this._tables.gateways.show(gateways);
     this._tables.news.show(distinct(news));
-    for (const chart of this._charts) chart.show(this._pulse);
+    for (const chart of this._charts) chart.show(this._pulse, this._feed.silentMs);
   }
 
   /** Left alone where nothing changed: what is read aloud is read once. */

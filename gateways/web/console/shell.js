@@ -1,14 +1,13 @@
 /* What stands around every page: where one can go, who is signed in, and whether what is shown is of now.
 
    Rules
-   - After OLD_MS without a word from the venue a banner says how old everything is, until there is one again.
+   - While what is shown is old a banner says how old it is.
    - A page is made when it is gone to, and closed when it is left. */
 
 import { element, say } from "./elements.js";
 import { CLIENT, OPERATOR } from "./keyring.js";
 import { address, read } from "./routes.js";
 
-const OLD_MS = 3000;
 const LOOK_MS = 250;
 
 export class Shell {
@@ -78,19 +77,21 @@ export class Shell {
 
   _look() {
     const { feed } = this._console;
-    const isOld = feed.silentMs > OLD_MS;
+    const isOld = feed.oldMs > 0;
     const state = feed.isConnected && !isOld ? "live" : feed.isConnected ? "silent" : "connecting";
     say(this._link, state);
     this._link.dataset.tone = state === "live" ? "good" : "wary";
     this._banner.hidden = !isOld;
-    say(this._old, isOld ? oldness(feed.isConnected) : "");
-    say(this._age, isOld ? `Age: ${Math.floor(feed.silentMs / 1000)} s` : "");
+    say(this._old, isOld ? oldness(feed) : "");
+    say(this._age, isOld ? `Age: ${Math.floor(feed.oldMs / 1000)} s` : "");
     document.body.classList.toggle("old", isOld);
   }
 }
 
-const oldness = (isConnected) =>
-  `What you see is old: nothing is heard from the venue. ${isConnected ? "" : "Connecting again. "}`;
+function oldness({ silentMs, isConnected }) {
+  if (!silentMs) return "What you see is old: the gateway hears nothing from the venue’s nodes. ";
+  return `What you see is old: nothing is heard from the venue. ${isConnected ? "" : "Connecting again. "}`;
+}
 
 function shut(title) {
   const node = element(

@@ -26,7 +26,7 @@ def test_every_route_is_described(tmp_path: Path):
 
     async def routes() -> list:
         stage = Stage(tmp_path)
-        table = Routes(stage.gateway, lambda: None)
+        table = Routes(stage.gateway, lambda: None, lambda _request: None)
         operators = OperatorRoutes(make(tmp_path / "v"), stage.gateway, table)
         return [*table.table(), *operators.table()]
 

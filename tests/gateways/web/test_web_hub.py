@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ from engines import messages as m
 from gateways.marketdata.books import Books
 from gateways.web.channels import DEPTHS
 from gateways.web.checksums import checksum
+from gateways.web.gateway import SILENT_MS, WebGateway
 from gateways.web.hub import SUBSCRIPTIONS_MAX, SYMBOLS_MAX, Hub
+from gateways.web.keys import Keys
 from tests.gateways.marketdata.test_marketdata_books import _commands, _cut, _market
 from tests.models.public_book import INSTRUMENT_SET, SYMBOL
 from tests.models.web_reader import WebReader
@@ -216,3 +219,20 @@ def test_a_symbol_is_written_as_json_has_it():
 def test_depths_are_those_that_are_told():
     """10 to 1000."""
     assert (min(DEPTHS), max(DEPTHS)) == (10, 1000)
+
+
+def test_a_gateway_that_hears_nothing_says_so(tmp_path: Path):
+    """Once to each connection, to those that come meanwhile too, and again when it hears the venue."""
+    gateway = WebGateway(Keys(), tmp_path, lambda: 0, "1")
+
+    def told(silent_ms: int) -> list[tuple[list[int], str]]:
+        gateway.heartbeat(silent_ms)
+        texts = [(numbers, json.loads(text)) for numbers, text in gateway.duties().told]
+        return [(numbers, one["data"][0]["system"]) for numbers, one in texts if one["channel"] == "status"]
+
+    gateway.connect(1)
+    assert told(SILENT_MS) == [([1], "online")]
+    assert told(SILENT_MS + 1) == [([1], "silent")]
+    gateway.connect(2)
+    assert told(SILENT_MS + 1) == [([2], "silent")]
+    assert told(0) == [([1], "online"), ([2], "online")]

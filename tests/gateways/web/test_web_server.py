@@ -121,23 +121,31 @@ def test_strangers_are_few_and_do_not_stay(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_served_connections_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    """One too many is told so, and who is served goes on."""
+    """Who has been silent for longest goes for the next; where all stay, one too many is told so."""
     monkeypatch.setattr(strangers, "CONNECTIONS_MAX", 2)
 
     async def play() -> None:
         doors: list[Doorway] = []
         runner, server, port = await serving(doors)
-        statuses, writers = [], []
-        for nth in range(4):
-            if nth == 3:
-                writers[0].close()
-                while doors[0].served == 2:
-                    await asyncio.sleep(0)
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writers.append(writer)
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+
+        async def ask(nth: int) -> bytes:
+            reader, writer = opened[nth]
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            statuses.append((await asyncio.wait_for(reader.readline(), 20)).split()[1])
-        assert statuses == [b"200", b"200", b"503", b"200"]
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            await reader.read(64)
+            return answer.split()[1]
+
+        assert [await ask(nth) for nth in (0, 1, 0, 2)] == [b"200"] * 4
+        assert await is_cut_off(opened[1][0])
+        assert await ask(0) == b"200"
+        for guest in tuple(doors[0].guests):
+            doors[0].stays(guest)
+        assert await ask(3) == b"503"
+        opened[0][1].close()
+        while doors[0].served == 2:
+            await asyncio.sleep(0)
+        assert await ask(4) == b"200"
         server.close()
         await runner.cleanup()
 
