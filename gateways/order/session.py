@@ -309,11 +309,9 @@ class Session:
             self._say_off(link, asked.client_id, LogoffReason.NOT_LOGGED_ON)
             return
         found = [
-            OrderState(
-                o.order_id, o.client_order_id, o.instrument_id, o.side, o.price, o.quantity, o.leaves, wide(o.notional)
-            )
-            for o in self.live_orders(asked.client_id)
-            if asked.client_order_id in ("", o.client_order_id)
+            _state_of(one)
+            for one in self.live_orders(asked.client_id)
+            if asked.client_order_id in ("", one.client_order_id)
         ]
         for start in range(0, max(1, len(found)), STATES_A_FRAME):
             part, is_last = found[start : start + STATES_A_FRAME], start + STATES_A_FRAME >= len(found)
@@ -564,3 +562,10 @@ class Session:
         if client is None:
             client = self._clients[client_id] = Client(client_id)
         return client
+
+
+def _state_of(order: LiveOrder) -> OrderState:
+    return OrderState(
+        order.order_id, order.client_order_id, order.instrument_id, order.side, order.price, order.quantity,
+        order.leaves, wide(order.notional), order.mended,
+    )  # fmt: skip
