@@ -13,7 +13,7 @@ Rules
 - On the wire, the tags are those of the messages that the events follow from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -259,6 +259,21 @@ def concerns(event: Event | Trade) -> tuple[int, ...]:
     if isinstance(event, Trade):
         return event.maker.client_id, event.taker.client_id
     return event.client_id, getattr(event, "account_id", 0)
+
+
+def told(event: Event | Trade) -> list[tuple[Event, int]]:
+    """Whom an event is told, as reports, each with its place among those of its client at this place of the log."""
+    if not isinstance(event, Trade):
+        return [(event, 0)] if event.client_id else []
+    return [(event.maker, 0), (event.taker, int(event.maker.client_id == event.taker.client_id))]
+
+
+def executions(happened: Iterable[Event | Trade]) -> Iterator[Event]:
+    """What became of orders and trades, as it is told to their clients: what a copy for others consists of."""
+    for event in happened:
+        for report, _nth in told(event):
+            if isinstance(report, OrderEvent | TradeCorrected):
+                yield report
 
 
 def side_word(side: int) -> str:

@@ -209,6 +209,15 @@ def report(event: e.Event, index: int, names: Directory) -> Report | None:
     return made(event, index, names) if made is not None else None
 
 
+def copy(event: e.Event, index: int, names: Directory) -> Report | None:
+    """The same for somebody else: ExecutionReports alone, each with its client, and as what it is."""
+    made = report(event, index, names)
+    if made is None or made[0] != Type.EXECUTION_REPORT:
+        return None
+    kind, fields = made
+    return kind, [(t.ACCOUNT, names.client_name(event.client_id)), *fields, (t.COPY_MSG_INDICATOR, "Y")]
+
+
 def _execution(event: e.OrderEvent, index: int, names: Directory, exec_type: str, status: str) -> Fields:
     """What all ExecutionReports say."""
     instrument = names.instruments.get(event.instrument_id)
@@ -435,9 +444,13 @@ def security_list(message: Message, names: Directory, response_id: str) -> Repor
     return Type.SECURITY_LIST, head + made
 
 
-def business_reject(message: Message, reason: int, text: str) -> Report:
-    """A message of a type, or at a time, at which nothing can be done with it (BusinessRejectReason, 380)."""
+def business_reject(message: Message, reason: int, text: str, ref_id: str = "") -> Report:
+    """A message of a type, or at a time, at which nothing can be done with it (BusinessRejectReason, 380).
+
+    `ref_id` is what its sender calls it.
+    """
+    ref: Fields = [(t.BUSINESS_REJECT_REF_ID, ref_id)] if ref_id else []
     return Type.BUSINESS_MESSAGE_REJECT, [
-        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type[:16]),
+        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type[:16]), *ref,
         (t.BUSINESS_REJECT_REASON, reason), (t.TEXT, text),
     ]  # fmt: skip
