@@ -536,11 +536,26 @@ class Activate(Message, tag=96):
     version: int
 
 
+class TradedOrder(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One side of a trade: its order as it stood when somebody looked, with all trades as they had been mended.
+
+    `traded` of `quantity` lots, for `notional` ticks x lots (text: more than 63 bits).
+    """
+
+    order_id: int
+    client_order_id: str
+    quantity: int
+    traded: int
+    notional: int | str
+    is_expired: bool = False
+
+
 class CorrectTrade(Message, tag=97):
     """Mend the trade at sequence number `trade`: it was one of `quantity` lots at `price`; 0 lots bust it.
 
     Credit moves what was used, and says so to both sides; the books stay as they are. Void where credit knows that it
-    was mended, and its price and quantity are not `previous_price` and `previous_quantity` any more.
+    was mended, and its price and quantity are not `previous_price` and `previous_quantity` any more. For gateways,
+    which keep no order that has ended, `bought` and `sold` say whose trade it was.
     """
 
     trade: int
@@ -552,6 +567,8 @@ class CorrectTrade(Message, tag=97):
     price: int
     quantity: int
     reason: str = ""
+    bought: TradedOrder | None = None
+    sold: TradedOrder | None = None
 
 
 class OperatorAction(Message, tag=98):

@@ -13,7 +13,7 @@ Rules
 - On the wire, the tags are those of the messages that the events follow from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -59,15 +59,21 @@ class OrderEvent(Event, frozen=True):
 
 
 class OrderAccepted(OrderEvent, frozen=True, tag=60):
-    """The order is live with this price and total quantity."""
+    """The order is live with this price and total quantity. The price of a market order is its protection."""
+
+    is_market: bool = False
 
 
 class OrderRejected(OrderEvent, frozen=True, tag=61):
     """The order never lived."""
 
+    is_market: bool = False
+
 
 class OrderCanceled(OrderEvent, frozen=True, tag=62):
     """`quantity` was left and is gone."""
+
+    is_market: bool = False
 
 
 class OrderReplaced(OrderEvent, frozen=True, tag=63):
@@ -201,7 +207,9 @@ class CreditRejected(Event, frozen=True, tag=46):
 class TradeCorrected(Event, frozen=True, tag=47):
     """A trade of the client was mended: it is one of `quantity` at `price` now; 0: it is busted. The book is as it was.
 
-    `trade` is its place in the log, `previous_price` and `previous_quantity` what it was before.
+    `trade` is its place in the log, `previous_price` and `previous_quantity` what it was before. The client's order
+    is one of `total` lots; `traded` of them have traded now, for `notional` (see OrderEvent), and `leaves` are open.
+    `order_id` is 0 where the correction does not say which order it was.
     """
 
     trade: int
@@ -211,6 +219,18 @@ class TradeCorrected(Event, frozen=True, tag=47):
     quantity: int
     previous_price: int
     previous_quantity: int
+    order_id: int = 0
+    client_order_id: str = ""
+    total: int = 0
+    leaves: int = 0
+    traded: int = 0
+    notional: int | str = 0
+    is_expired: bool = False
+
+    @property
+    def paid(self) -> int:
+        """`notional` as a number."""
+        return int(self.notional)
 
 
 OrderReport = (
@@ -239,6 +259,21 @@ def concerns(event: Event | Trade) -> tuple[int, ...]:
     if isinstance(event, Trade):
         return event.maker.client_id, event.taker.client_id
     return event.client_id, getattr(event, "account_id", 0)
+
+
+def told(event: Event | Trade) -> list[tuple[Event, int]]:
+    """Whom an event is told, as reports, each with its place among those of its client at this place of the log."""
+    if not isinstance(event, Trade):
+        return [(event, 0)] if event.client_id else []
+    return [(event.maker, 0), (event.taker, int(event.maker.client_id == event.taker.client_id))]
+
+
+def executions(happened: Iterable[Event | Trade]) -> Iterator[Event]:
+    """What became of orders and trades, as it is told to their clients: what a copy for others consists of."""
+    for event in happened:
+        for report, _nth in told(event):
+            if isinstance(report, OrderEvent | TradeCorrected):
+                yield report
 
 
 def side_word(side: int) -> str:
@@ -320,6 +355,8 @@ def _corrected_fields(event: TradeCorrected, names: Directory) -> Fields:
         "client": names.client_name(event.client_id),
         "symbol": known.symbol,
         "trade": event.trade,
+        "client_order_id": event.client_order_id,
+        "order_id": event.order_id or None,
         "side": _SIDES.get(event.side),
         "price": known.price_text(event.price),
         "quantity": known.quantity_text(event.quantity),

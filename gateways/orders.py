@@ -5,13 +5,14 @@
 
 Rules
 - It is a function of the log from its beginning: the same runs give the same events, in every process.
-- It keeps what is open (commands without an answer, orders that live) and nothing else.
+- It keeps what is open (commands without an answer, orders that live) and the latest orders that have ended. What a
+  correction of an older trade says of its orders is what the operator found in the log.
 - Every command but a Tick is answered by exactly one event, the one whose `number` is the command's.
 - The times and places of events are those of the log.
 - A batch that nobody can read (undecodable, or with a false count) is void, as it is for the engines.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -21,9 +22,12 @@ from engines import messages as m
 from gateways import events as e
 from sequencer import envelope
 
-CHANNELS: Final = frozenset((m.COMMANDS, m.DECISIONS, m.RESULTS))
+CHANNELS: Final = frozenset((m.COMMANDS, m.DECISIONS, m.RESULTS, m.OPERATIONS))
+ENDED_KEPT: Final = 4096
+"""Orders that may have ended between an operator's look at the log and the correction that followed from it."""
 _REQUESTED: Final = int(m.Reason.REQUESTED)
 _BELOW_TRADED: Final = int(m.Reason.REPLACED_BELOW_TRADED)
+_MARKET: Final = int(m.OrderType.MARKET)
 _ANSWERING_CANCELS: Final = frozenset((_REQUESTED, _BELOW_TRADED))
 
 
@@ -41,7 +45,11 @@ def runs(entry: envelope.Entry) -> Iterator[tuple[int, int, list[m.Message]]]:
 
 
 class LiveOrder(msgspec.Struct, gc=False):
-    """An order that can still trade. What has traded of it did for `notional` ticks x lots."""
+    """An order that can still trade. What has traded of it did for `notional` ticks x lots.
+
+    `mended` lots came to what has traded by corrections of its trades (busted: they went); the book knows nothing of
+    it.
+    """
 
     order_id: int
     client_id: int
@@ -52,6 +60,14 @@ class LiveOrder(msgspec.Struct, gc=False):
     quantity: int
     leaves: int
     notional: int = 0
+    is_market: bool = False
+    mended: int = 0
+    is_expired: bool = False
+
+    @property
+    def traded(self) -> int:
+        """Lots that have traded, as they have been mended."""
+        return self.quantity - self.leaves + self.mended
 
 
 class Orders:
@@ -64,6 +80,9 @@ class Orders:
         """The same, by client."""
         self.mass_canceled: dict[int, dict[int, int]] = {}
         """CancelAll -> shard -> how many it canceled, until all of them have told."""
+        self._ended: deque[LiveOrder] = deque(maxlen=ENDED_KEPT)
+        self._corrections: dict[int, m.CorrectTrade] = {}
+        """By place; those whose two sides have not been told yet."""
         self._handlers: dict[type, Callable[[int, int, Any], e.Event | e.Trade | None]] = {
             m.CreditDecisions: _nothing,
             m.ClientRegistered: self._client_registered,
@@ -72,7 +91,7 @@ class Orders:
             m.ClientBlocked: self._client_blocked,
             m.ClientUnblocked: self._client_unblocked,
             m.CreditRejected: self._credit_rejected,
-            m.TradeCorrected: _trade_corrected,
+            m.TradeCorrected: self._trade_corrected,
             m.OrderAccepted: self._accepted,
             m.OrderRejected: self._rejected,
             m.OrderCanceled: self._canceled,
@@ -96,6 +115,11 @@ class Orders:
         """Take a run at positions first_sequence, first_sequence + 1, ...; return what happened."""
         if channel == m.COMMANDS:
             self._take(first_sequence, messages)
+            return []
+        if channel == m.OPERATIONS:
+            for sequence, operation in enumerate(messages, first_sequence):
+                if isinstance(operation, m.CorrectTrade):
+                    self._corrections[sequence] = operation
             return []
         happened = []
         handlers = self._handlers
@@ -128,18 +152,20 @@ class Orders:
         client_id, client_order_id, instrument_id = new.client_id, new.client_order_id, new.instrument_id
         side, price, quantity = new.side, new.price, new.quantity
         self.live[order_id] = self.live_of[client_id][order_id] = LiveOrder(
-            order_id, client_id, client_order_id, instrument_id, side, price, quantity, quantity
-        )
+            order_id, client_id, client_order_id, instrument_id, side, price, quantity, quantity, 0,
+            new.order_type == _MARKET,
+        )  # fmt: skip
         return e.OrderAccepted(
             sequence, time_ns, client_id, new.number, order_id, client_order_id, instrument_id,
-            side, price, quantity, quantity, 0, quantity,
+            side, price, quantity, quantity, 0, quantity, 0, 0, "", new.order_type == _MARKET,
         )  # fmt: skip
 
     def _rejected(self, sequence: int, time_ns: int, message: m.OrderRejected) -> e.Event:
         new = self.pending.pop(message.order_id)
         return e.OrderRejected(
             sequence, time_ns, new.client_id, new.number, message.order_id, new.client_order_id,
-            new.instrument_id, new.side, new.price, new.quantity, 0, message.reason, new.quantity,
+            new.instrument_id, new.side, new.price, new.quantity, 0, message.reason, new.quantity, 0, 0, "",
+            new.order_type == _MARKET,
         )  # fmt: skip
 
     def _canceled(self, sequence: int, time_ns: int, message: m.OrderCanceled) -> e.Event:
@@ -151,7 +177,7 @@ class Orders:
         return e.OrderCanceled(
             sequence, time_ns, order.client_id, number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, message.reason,
-            order.quantity, order.quantity - order.leaves, wide(order.notional), request_id,
+            order.quantity, order.traded, wide(order.notional), request_id, order.is_market,
         )  # fmt: skip
 
     def _replaced(self, sequence: int, time_ns: int, message: m.OrderReplaced) -> e.Event:
@@ -163,21 +189,23 @@ class Orders:
         return e.OrderReplaced(
             sequence, time_ns, order.client_id, command.number, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, order.quantity, order.leaves, 0,
-            order.quantity, order.quantity - order.leaves, wide(order.notional), command.new_client_order_id,
+            order.quantity, order.traded, wide(order.notional), command.new_client_order_id,
             message.kept_priority, before,
         )  # fmt: skip
 
     def _expired(self, sequence: int, time_ns: int, message: m.OrderExpired) -> e.Event:
         order = self._end(message.order_id)
+        order.is_expired = True
         return e.OrderExpired(
             sequence, time_ns, order.client_id, 0, order.order_id, order.client_order_id,
             order.instrument_id, order.side, order.price, message.quantity, 0, 0,
-            order.quantity, order.quantity - order.leaves, wide(order.notional),
+            order.quantity, order.traded, wide(order.notional),
         )  # fmt: skip
 
     def _end(self, order_id: int) -> LiveOrder:
         order = self.live.pop(order_id)
         del self.live_of[order.client_id][order_id]
+        self._ended.append(order)
         return order
 
     def _cancel_rejected(self, sequence: int, time_ns: int, message: m.CancelRejected) -> e.Event:
@@ -190,7 +218,7 @@ class Orders:
     def _replace_rejected(self, sequence: int, time_ns: int, message: m.ReplaceRejected) -> e.Event:
         command = self.pending.pop(message.by)
         order = self.find(command.client_id, command.client_order_id, command.instrument_id)
-        stands = (order.quantity, order.quantity - order.leaves, wide(order.notional)) if order else (0, 0, 0)
+        stands = (order.quantity, order.traded, wide(order.notional)) if order else (0, 0, 0)
         return e.ReplaceRejected(
             sequence, time_ns, command.client_id, command.number, order.order_id if order else 0,
             command.client_order_id, command.instrument_id, order.side if order else 0, command.price,
@@ -209,9 +237,41 @@ class Orders:
             self._end(order_id)
         return e.Fill(
             sequence, time_ns, order.client_id, 0, order_id, order.client_order_id, order.instrument_id,
-            order.side, message.price, message.quantity, leaves, 0, order.quantity, order.quantity - leaves,
+            order.side, message.price, message.quantity, leaves, 0, order.quantity, order.traded,
             wide(notional), "", is_maker,
         )  # fmt: skip
+
+    def _trade_corrected(self, sequence: int, time_ns: int, message: m.TradeCorrected) -> e.Event:
+        """The order of this side as it stands now, where the correction says which it is."""
+        c = message
+        asked = self._corrections.get(c.by)
+        told = (asked.bought if c.side == m.Side.BUY else asked.sold) if asked is not None else None
+        stands: tuple[Any, ...] = ()
+        if told is not None:
+            order = self._traded_order(told, c)
+            order.mended += c.quantity - c.previous_quantity
+            order.notional += c.price * c.quantity - c.previous_price * c.previous_quantity
+            stands = (
+                order.order_id, order.client_order_id, order.quantity,
+                order.leaves if order.order_id in self.live else 0, order.traded, wide(order.notional),
+                order.is_expired,
+            )  # fmt: skip
+        return e.TradeCorrected(
+            sequence, time_ns, c.account_id, 0, c.trade, c.instrument_id, c.side, c.price, c.quantity,
+            c.previous_price, c.previous_quantity, *stands,
+        )  # fmt: skip
+
+    def _traded_order(self, told: m.TradedOrder, c: m.TradeCorrected) -> LiveOrder:
+        """The order itself, if it is still known: it may have traded since the operator looked."""
+        order = self.live.get(told.order_id)
+        if order is None:
+            order = next((one for one in self._ended if one.order_id == told.order_id), None)
+        if order is None:
+            order = LiveOrder(
+                told.order_id, c.account_id, told.client_order_id, c.instrument_id, c.side, 0, told.quantity,
+                told.quantity - told.traded, int(told.notional), is_expired=told.is_expired,
+            )  # fmt: skip
+        return order
 
     def _mass_canceled(self, sequence: int, time_ns: int, message: m.MassCanceled) -> e.Event | None:
         """One answer, when all shards that it was for have given theirs."""
@@ -294,14 +354,6 @@ def wide(number: int) -> int | str:
 def _request_id(command: m.CancelOrder | m.CancelAll | m.ReplaceOrder) -> str:
     """What the client calls a command by which it cancels."""
     return command.new_client_order_id if isinstance(command, m.ReplaceOrder) else command.request_id
-
-
-def _trade_corrected(sequence: int, time_ns: int, message: m.TradeCorrected) -> e.Event:
-    c = message
-    return e.TradeCorrected(
-        sequence, time_ns, c.account_id, 0, c.trade, c.instrument_id, c.side, c.price, c.quantity, c.previous_price,
-        c.previous_quantity,
-    )  # fmt: skip
 
 
 def _batch_rejected(sequence: int, time_ns: int, message: m.BatchRejected) -> e.Event:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engines.messages import DECISIONS, ENCODER, OPERATIONS, CorrectTrade, Side, TradeCorrected, decode
+from engines.messages import DECISIONS, ENCODER, OPERATIONS, CorrectTrade, Side, TradeCorrected, TradedOrder, decode
 from gateways import events as e
 from gateways.names import Directory, Instrument, TextError
 from gateways.orders import Orders, runs
@@ -32,6 +32,15 @@ class Found(msgspec.Struct, frozen=True):
     seller: str
     price: int
     quantity: int
+    bought: TradedOrder
+    sold: TradedOrder
+
+    def mended(self, price: int, quantity: int, reason: str) -> CorrectTrade:
+        """The operation that makes it one of `quantity` lots at `price`."""
+        return CorrectTrade(
+            self.trade, self.instrument.instrument_id, self.buyer_id, self.seller_id, self.price, self.quantity, price,
+            quantity, reason, self.bought, self.sold,
+        )  # fmt: skip
 
     def as_row(self) -> dict[str, object]:
         """For people."""
@@ -50,22 +59,35 @@ def trade_at(entries: Iterable[Entry], sequence: int) -> Found:
     orders, names = Orders(), Directory()
     trade: e.Trade | None = None
     terms = (0, 0)
+    stand: dict[int, TradedOrder] = {}
+    """Both of its orders, after all that has happened to them."""
     for entry in entries:
         for first_sequence, channel, messages in runs(entry):
             names.apply(channel, messages)
             for event in orders.apply(first_sequence, entry.time_ns, channel, messages):
                 if isinstance(event, e.Trade) and event.taker.sequence == sequence:
                     trade, terms = event, (event.taker.price, event.taker.quantity)
+                    stand = {fill.order_id: _as_it_stands(fill) for fill in (event.maker, event.taker)}
                 elif isinstance(event, e.TradeCorrected) and event.trade == sequence:
                     terms = (event.price, event.quantity)
+                for one in (event.maker, event.taker) if isinstance(event, e.Trade) else (event,):
+                    if isinstance(one, e.OrderEvent | e.TradeCorrected) and one.order_id in stand:
+                        stand[one.order_id] = _as_it_stands(one)
     if trade is None:
         raise ConfigError(f"there is no trade at sequence {sequence:,}: `sequencer trace` shows where an order's are")
-    sides = {fill.side: fill.client_id for fill in (trade.maker, trade.taker)}
-    buyer_id, seller_id = sides[Side.BUY], sides[Side.SELL]
+    sides = {fill.side: fill for fill in (trade.maker, trade.taker)}
+    buyer_id, seller_id = sides[Side.BUY].client_id, sides[Side.SELL].client_id
+    bought, sold = stand[sides[Side.BUY].order_id], stand[sides[Side.SELL].order_id]
     instrument = names.instruments[trade.taker.instrument_id]
     return Found(
-        sequence, instrument, buyer_id, seller_id, names.client_name(buyer_id), names.client_name(seller_id), *terms
-    )
+        sequence, instrument, buyer_id, seller_id, names.client_name(buyer_id), names.client_name(seller_id), *terms,
+        bought, sold,
+    )  # fmt: skip
+
+
+def _as_it_stands(event: e.OrderEvent | e.TradeCorrected) -> TradedOrder:
+    is_expired = isinstance(event, e.OrderExpired) or (isinstance(event, e.TradeCorrected) and event.is_expired)
+    return TradedOrder(event.order_id, event.client_order_id, event.total, event.traded, event.notional, is_expired)
 
 
 def correct(config: Config, sequence: int, price: str | None, quantity: str | None, reason: str) -> tuple[Found, Found]:
@@ -84,13 +106,9 @@ def correct(config: Config, sequence: int, price: str | None, quantity: str | No
         )
     except TextError as error:
         raise ConfigError(str(error)) from None
-    asked = CorrectTrade(
-        sequence, before.instrument.instrument_id, before.buyer_id, before.seller_id, before.price, before.quantity,
-        *terms, reason,
-    )  # fmt: skip
     answered: set[int] = set()
     with Voice.of_operator(config) as voice:
-        by = voice.say(OPERATIONS, ENCODER.encode([asked])).first_sequence
+        by = voice.say(OPERATIONS, ENCODER.encode([before.mended(*terms, reason)])).first_sequence
 
         def hear(entry: Entry) -> bool:
             for batch in entry.batches():

@@ -25,6 +25,7 @@ import msgspec
 
 from sequencer.errors import ConfigError
 from sequencer.keys import FILE_NAME, Z85, Z85_CHARACTERS, Key, Keys, Role, standard
+from sequencer.looks import looks
 
 DIRECTORY: Final = "keys"
 AGAIN_S: Final = 1.0
@@ -63,7 +64,7 @@ class Keyring:
         """Endpoint -> name of a key, or `endpoints.NAME`."""
         self._read_servers_s = time.monotonic()
         self._list_path = list_path
-        self._seen = _looks(list_path)
+        self._seen = looks(list_path)
         self.keys = read_keys(list_path)
 
     @classmethod
@@ -95,10 +96,10 @@ class Keyring:
 
         Raises ConfigError, once for each list that cannot be taken.
         """
-        looks = _looks(self._list_path)
-        if looks == self._seen:
+        found = looks(self._list_path)
+        if found == self._seen:
             return frozenset()
-        self._seen = looks
+        self._seen = found
         before, self.keys = self.keys, read_keys(self._list_path)
         return self.keys.changed_since(before)
 
@@ -215,12 +216,3 @@ def _sync(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _looks(path: Path) -> tuple[int, ...]:
-    """What differs when a file is another one: of two written within one tick of the clock the inodes do."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -25,6 +25,7 @@ from sequencer.config import Config, config_path
 from sequencer.errors import ConfigError, RunningError
 from sequencer.logfile import LogFile, log_path, open_to_append
 from sequencer.logs import Log, level_of
+from sequencer.looks import looks
 from sequencer.monitor import open_monitor
 from sequencer.process import running
 
@@ -55,7 +56,7 @@ class Supervisor:
         self.config = config
         """venue.toml as it was last read."""
         self._data_dir = config.data_dir
-        self._read_ns = _changed_ns(config.data_dir)
+        self._read = looks(config_path(config.data_dir))
         self._children = [_Child(name, command) for name, command in commands(config)]
         self._monitor = open_monitor(config.monitoring.get(NAME, ""), NAME, NAME)
         self.log = open_supervisor_log(config)
@@ -93,10 +94,10 @@ class Supervisor:
             self._monitor.tell(state, {"child_up": up, "child_restarts": self.restarts})
 
     def _follow_config(self) -> None:
-        changed_ns = _changed_ns(self._data_dir)
-        if changed_ns == self._read_ns:
+        found = looks(config_path(self._data_dir))
+        if found == self._read:
             return
-        self._read_ns = changed_ns
+        self._read = found
         try:
             self.config = Config.load(self._data_dir)
         except ConfigError as error:  # being edited, or wrong: what runs goes on as it is
@@ -204,13 +205,6 @@ def stop_all(data_dir: Path, patience_s: float = 2 * STOP_S) -> dict[str, int]:
 def _ending(code: int) -> dict[str, object]:
     """An exit code, or the signal that ended a process."""
     return {"signal": signal.Signals(-code).name} if code < 0 else {"code": code}
-
-
-def _changed_ns(data_dir: Path) -> int:
-    try:
-        return config_path(data_dir).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _until_gone(data_dir: Path, names: set[str], patience_s: float) -> None:

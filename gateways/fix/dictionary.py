@@ -101,7 +101,7 @@ _VALUES: Final[dict[int, frozenset[str]]] = {
     t.TIME_IN_FORCE: frozenset("01346"),
     t.EXEC_INST: frozenset("6"),
     t.MASS_CANCEL_REQUEST_TYPE: frozenset("17"),
-    t.MASS_STATUS_REQ_TYPE: frozenset("17"),
+    t.MASS_STATUS_REQ_TYPE: frozenset("12345678"),
     t.SECURITY_LIST_REQUEST_TYPE: frozenset("04"),
     t.SUBSCRIPTION_REQUEST_TYPE: frozenset("012"),
     t.MD_UPDATE_TYPE: frozenset("01"),

@@ -1,19 +1,18 @@
 """The FIX gateway without its sockets: connections, sessions, and the order session behind them.
 
-    bytes --Framer--> messages --fix.Session--> in turn --translate--> commands --+
-                                                                                  +--> order.Session --> log
-    bytes <--fix.Session-- reports <--translate-- events <------------------------+         ^--entries--+
+    bytes --Framer--> messages --fix.Session--> in turn --Requests--> commands --+
+                                                                                 Dialogue --> order.Session --> log
+    bytes <--fix.Session-- reports <--translate-- events <-----------------------+               ^--entries--+
 
 Rules
-- Each FIX session is one client of the order session, which numbers and bounds its commands and gives it its reports in
-  log order, old ones too. Nothing of that is done again here.
-- A message is taken when there is room for the command that it becomes. Until then it and all behind it wait, and
-  the connection is not read any further: nobody is told "busy", and nothing is lost.
-- A report is sent once, under the next number, with its place in the log in the store. Who logs on again gets those
-  behind the last place; who asks for old numbers gets the same reports, from the log.
+- A message is taken when there is room for the command that it becomes, and when its session may send one. Until then
+  it and all behind it wait, and the connection is not read any further: nobody is told "busy", and nothing is lost.
+- Numbers begin anew within a session when all that was taken is in the log, and nothing is being sent again: what the
+  store forgets then is needed no more.
 - A client is on one connection. A second one is cut off, unless the first has gone silent.
 """
 
+import hmac
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,18 +20,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-from engines import messages as m
-from gateways import events as e
 from gateways.fix import tags as t
-from gateways.fix import translate
 from gateways.fix.codec import FramingError, Message
+from gateways.fix.dialogue import Dialogue
 from gateways.fix.door import Connection, Door
 from gateways.fix.market import Market
 from gateways.fix.requests import Requests
 from gateways.fix.session import Session, State, Terms
 from gateways.fix.settings import Counterparty, Settings
 from gateways.fix.store import NOWHERE, Store
-from gateways.fix.tags import Type
+from gateways.fix.tags import SESSION_TYPES, Type
 from gateways.marketdata.feeds import Feed
 from gateways.news import News, What
 from gateways.order import protocol as p
@@ -50,7 +47,6 @@ STRANGERS_MAX: Final = 512
 STRANGER_MS: Final = 10_000
 WATCH_MS: Final = 100
 RETRY_MS: Final = 1000
-_REFUSALS: Final = (p.LoggedOff, p.Expected, p.Busy, p.Reject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,8 @@ class FixGateway:
     def __init__(
         self, settings: Settings, directory: Path, utc_ns: Callable[[], int], limits: Limits | None = None
     ) -> None:
-        self.orders = OrderSession(limits)
+        copies = [party.comp_id for party in settings.sessions if party.drop_copy]
+        self.orders = OrderSession(limits, copies)
         self._settings = settings
         self._directory = directory
         self._utc_ns = utc_ns
@@ -85,7 +82,8 @@ class FixGateway:
         self._batches: list[tuple[int, bytes]] = []
         self._news: list[News] = []
         self._rebuild_from = 0
-        self._requests = Requests(self.orders, self._call, utc_ns)
+        self._dialogue = Dialogue(self.orders, self._logged_on, self._forget)
+        self._requests = Requests(self.orders, self._dialogue.submit, utc_ns)
 
     @property
     def sessions(self) -> int:
@@ -100,7 +98,7 @@ class FixGateway:
             if party is not None:
                 door = self._door(party)
                 if door.store.was_on and party.cancel_on_disconnect:
-                    self._ask(door, p.LATEST)
+                    self._dialogue.cancel_for(door)
                 else:
                     self._forget(door)
 
@@ -158,8 +156,11 @@ class FixGateway:
         """Take a message, if there is room; whether to come again. What goes wrong ends this connection alone."""
         if not connection.waiting or not self._has_room(connection):
             return False
+        message = connection.waiting.popleft()
+        if connection.door is not None and message.type not in SESSION_TYPES:
+            connection.door.pace.took()
         try:
-            self._obey(connection, connection.waiting.popleft())
+            self._obey(connection, message)
         except IslandError:
             raise
         except Exception as error:  # noqa: BLE001 - a defect of ours, which nobody else should suffer from
@@ -177,8 +178,8 @@ class FixGateway:
         for each in session.receive(message):
             self._requests.act(door, session, each)
         if was is State.CONNECTED and session.state is State.LOGGING_ON:
-            self._log_on(door)
-        self._fetch(door)
+            self._dialogue.log_on(door)
+        self._dialogue.fetch(door)
         if session.state is State.ENDED:
             self._close(connection)
 
@@ -190,7 +191,16 @@ class FixGateway:
             return False
         if sum(map(len, door.session.out)) > OUT_BYTES_MAX:
             return False
-        return not door.client_id or self.orders.room(door.client_id) > 0
+        kind = connection.waiting[0].type
+        if kind == Type.LOGON:
+            return self._is_at_rest(door, door.session)
+        if kind not in SESSION_TYPES and not door.pace.has_room(self._now_ms):
+            return False
+        return door.client_id <= 0 or self.orders.room(door.client_id) > 0
+
+    def _is_at_rest(self, door: Door, session: Session) -> bool:
+        """Whether numbers may begin anew: nothing is on its way to the log, and nothing is being sent again."""
+        return session.awaits == NOWHERE and (door.client_id <= 0 or self.orders.is_sequenced(door.client_id))
 
     def _introduce(self, connection: Connection, message: Message) -> bool:
         """Whose connection is it? Who is not known or does not log on is cut off without a word; so is a second one."""
@@ -220,8 +230,12 @@ class FixGateway:
             return "its TargetCompID is not ours"
         if message.type != Type.LOGON:
             return "its first message is no Logon"
-        if party.password and message.get(t.PASSWORD) != party.password:
+        if party.username and not _is_same(message.get(t.USERNAME), party.username):
+            return "its username is wrong"
+        if party.password and not _is_same(message.get(t.PASSWORD), party.password):
             return "its password is wrong"
+        if self.sessions >= self._settings.sessions_max:
+            return f"{self._settings.sessions_max} sessions are logged on already, and no more may be: sessions_max"
         known = self._doors.get(party.comp_id)
         if known is not None and (known.is_leaving or known.asked or not self._cut_off_silent(known)):
             return "it is on another connection"
@@ -246,7 +260,7 @@ class FixGateway:
         door = self._doors.get(party.comp_id)
         if door is None:
             path = self._directory / f"{quote(party.comp_id, safe='')}.session"
-            door = self._doors[party.comp_id] = Door(party, Store(path))
+            door = self._doors[party.comp_id] = Door(party, Store(path), self._settings.pace_of(party))
             self._links[door.link] = door
             self.orders.local.add(door.link)
         return door
@@ -261,59 +275,13 @@ class FixGateway:
             return
         if connection.session is not None:
             self._tell_end(door, connection.session, connection.number)
-        if connection.session is not None and connection.session.out:
-            self._last_words.append((connection.number, b"".join(connection.session.out)))
-            connection.session.out.clear()
+            if connection.session.out:
+                self._last_words.append((connection.number, connection.session.take_out()))
         door.session = None
         if door.client_id:
-            door.is_leaving = True
-            self._leave(door)
+            self._dialogue.leave(door)
         elif not door.asked:
             self._forget(door)
-
-    def _tell_end(self, door: Door, session: Session, number: int) -> None:
-        what, why = (What.LOGGED_OFF if door.client_id else What.REFUSED), session.why or "its connection is gone"
-        if door.party.password:
-            why = why.replace(door.party.password, "***")  # a reject may quote what was sent
-        self._news.append(News(what, door.party.comp_id, why, number))
-
-    # --- the order session ------------------------------------------------------------------------
-
-    def _call(self, door: Door, *messages: p.Frame | m.Message) -> None:
-        self.orders.hear(door.link, messages)
-
-    def _log_on(self, door: Door) -> None:
-        """Find the client; the Logon is answered when that is done."""
-        self._ask(door, self._last_seen(door))
-
-    def _ask(self, door: Door, last_seen: int) -> None:
-        """Log on at the order session, or once more: all reports behind a place follow its answer."""
-        door.asked += 1
-        self._call(door, p.Logon(door.party.client, last_seen))
-
-    def _last_seen(self, door: Door) -> int:
-        """What came before needs not come again; nothing at all, where a session begins."""
-        if not door.store.has_started:
-            return p.LATEST
-        return min(max(0, door.store.place.sequence - 1), self.orders.position)
-
-    def _leave(self, door: Door) -> None:
-        """Log off: where all orders are to be canceled then, when they are."""
-        if not door.party.cancel_on_disconnect:
-            self._log_off(door)
-        elif door.cancel_number:
-            self._call(door, p.Heartbeat())  # where it is not logged on any longer, it hears that
-        elif self.orders.room(door.client_id) > 0:
-            door.cancel_number = self.orders.next_number(door.client_id)
-            self._call(door, m.CancelAll(door.client_id, door.cancel_number, door.client_id, 0))
-
-    def _log_off(self, door: Door) -> None:
-        door.store.knows(door.cancel_number)
-        self._call(door, p.Logoff(door.client_id))
-        door.client_id = door.cancel_number = 0
-        door.is_leaving = False
-        door.store.log_on(on=False)
-        self._forget(door)
 
     def _forget(self, door: Door) -> None:
         """Who is not here takes no memory: its file is read again when it comes back."""
@@ -321,82 +289,15 @@ class FixGateway:
         del self._doors[door.party.comp_id], self._links[door.link]
         self.orders.local.discard(door.link)
 
-    def _fetch(self, door: Door) -> None:
-        """Ask for the reports that are to be sent again."""
-        session = door.session
-        if session is None or session.state is not State.ACTIVE or session.awaits == NOWHERE:
-            door.fetched = NOWHERE
-        elif door.fetched == NOWHERE or session.awaits < door.fetched:
-            door.fetched = session.awaits
-            self._ask(door, max(0, session.awaits.sequence - 1))
+    def _logged_on(self, door: Door) -> None:
+        number = next((one.number for one in self._connections.values() if one.session is door.session), 0)
+        self._news.append(News(What.LOGGED_ON, door.party.comp_id, connection=number))
 
-    def _hear(self, door: Door, message: object) -> None:
-        """What the order session says to a client."""
-        if isinstance(message, e.Event):
-            self._report(door, message)
-        elif isinstance(message, p.LoggedOn):
-            self._logged_on(door, message)
-        elif isinstance(message, p.LoggedOff) and message.reason == p.LogoffReason.REQUESTED:
-            return
-        elif isinstance(message, p.LoggedOff) and door.is_leaving:
-            door.asked = door.cancel_number = 0  # it was not taken: log on once more, for that alone
-            self._ask(door, p.LATEST)
-        elif isinstance(message, p.LoggedOff) and door.session is None:
-            self._forget(door)  # whose connection is gone as well
-        elif isinstance(message, _REFUSALS) and door.session is not None:
-            door.asked = 0  # no answer comes any more
-            door.session.log_out(getattr(message, "text", "") or f"the venue says {type(message).__name__}")
-
-    def _logged_on(self, door: Door, told: p.LoggedOn) -> None:
-        session = door.session
-        door.start_over()
-        door.asked -= 1
-        if door.asked:
-            return
-        door.client_id = told.client_id
-        if session is not None and session.state is not State.LOGGING_ON:
-            self._fetch(door)
-            return
-        if session is None:  # its connection is gone, or an earlier process ended while it was logged on
-            door.is_leaving = True
-            self._leave(door)
-            return
-        if not door.store.has_started:
-            door.store.start(told.position)
-        else:
-            door.has_doubts = told.last_number > door.store.last_command
-        door.store.rewind(told.last_number)
-        door.store.log_on(on=True)
-        session.accept()
-        if session.state is State.ACTIVE:
-            self._news.append(News(What.LOGGED_ON, door.party.comp_id, connection=self._number_of(session)))
-        self._fetch(door)
-
-    def _number_of(self, session: Session) -> int:
-        """Of the connection that a session is on."""
-        return next((one.number for one in self._connections.values() if one.session is session), 0)
-
-    def _report(self, door: Door, event: e.Event) -> None:
-        place = door.place_of(event)
-        session = door.session
-        if door.cancel_number and event.number == door.cancel_number:
-            self._log_off(door)
-        if session is None or session.state is not State.ACTIVE or door.asked:
-            return
-        awaited = session.awaits
-        while awaited is not NOWHERE and awaited < place:
-            session.pass_over()
-            awaited = session.awaits
-        is_awaited = awaited == place
-        if not is_awaited and place <= door.store.place:
-            return
-        made = translate.report(event, place.nth, self.orders.names)
-        if is_awaited:
-            session.send_again(*made) if made is not None else session.pass_over()
-            if session.awaits == NOWHERE:
-                door.fetched = NOWHERE
-        elif made is not None:
-            session.send(*made, place)
+    def _tell_end(self, door: Door, session: Session, number: int) -> None:
+        what, why = (What.LOGGED_OFF if door.client_id else What.REFUSED), session.why or "its connection is gone"
+        if door.party.password:
+            why = why.replace(door.party.password, "***")  # a reject may quote what was sent
+        self._news.append(News(what, door.party.comp_id, why, number))
 
     # --- market data ------------------------------------------------------------------------------
 
@@ -436,7 +337,7 @@ class FixGateway:
             self._retried_ms = now_ms
             for door in tuple(self._doors.values()):
                 if door.is_leaving:
-                    self._leave(door)
+                    self._dialogue.leave(door)
         self.orders.tick(now_ms)
         if now_ms - self._watched_ms < WATCH_MS:
             return
@@ -467,7 +368,7 @@ class FixGateway:
                 for message in p.FROM_GATEWAY.decode(data):
                     door = self._links.get(link)
                     if door is not None:
-                        self._hear(door, message)
+                        self._dialogue.hear(door, message)
             if not owed.frames:
                 break
         for door in self._doors.values():
@@ -479,8 +380,7 @@ class FixGateway:
         for connection in tuple(self._connections.values()):
             session = connection.session
             if session is not None and session.out:
-                frames.append((connection.number, b"".join(session.out)))
-                session.out.clear()
+                frames.append((connection.number, session.take_out()))
             if session is not None and session.state is State.ENDED:
                 self._close(connection)
         frames += self._last_words
@@ -493,3 +393,8 @@ class FixGateway:
         """Let go of the stores."""
         for door in self._doors.values():
             door.store.close()
+
+
+def _is_same(said: str, expected: str) -> bool:
+    """In a time that tells nothing of where they differ."""
+    return hmac.compare_digest(said.encode(), expected.encode())

@@ -19,7 +19,10 @@ from gateways.order.session import Session as OrderSession
 
 OTHER: Final = 0
 UNSUPPORTED_TYPE: Final = 3
+FIELD_MISSING: Final = 5
+NOT_AUTHORIZED: Final = 6
 """BusinessRejectReason (380)."""
+OF_A_CLIENT: Final = translate.ORDER_TYPES | {Type.ORDER_STATUS_REQUEST, Type.ORDER_MASS_STATUS_REQUEST}
 
 
 class Requests:
@@ -41,6 +44,11 @@ class Requests:
     def act(self, door: Door, session: Session, message: Message) -> None:
         """Take an application message in its turn: everything that follows from it is said or submitted."""
         kind, number = message.type, int(message.get(t.MSG_SEQ_NUM))
+        if door.party.drop_copy and kind in OF_A_CLIENT:
+            session.took(number)
+            why = "this session is a drop copy: it has no client, and enters nothing"
+            session.send(*translate.business_reject(message, NOT_AUTHORIZED, why), keep=True)
+            return
         if kind in translate.ORDER_TYPES:
             self._order(door, session, message, number)
             return
@@ -89,9 +97,14 @@ class Requests:
         session.send(*translate.no_status(message, asked, text))
 
     def _mass_status(self, door: Door, session: Session, message: Message) -> None:
-        if message.get(t.MASS_STATUS_REQ_TYPE) == "1" and not message.get(t.SYMBOL):
-            answer = translate.business_reject(message, OTHER, "MassStatusReqType 1 needs a Symbol")
-            session.send(*answer, keep=True)
+        by, name = message.get(t.MASS_STATUS_REQ_TYPE), message.get(t.MASS_STATUS_REQ_ID)
+        if by not in ("1", "7"):
+            why = f"MassStatusReqType: expected 1 (of a security) or 7 (all orders), got {by}"
+            session.send(*translate.business_reject(message, OTHER, why, name), keep=True)
+            return
+        if by == "1" and not message.get(t.SYMBOL):
+            why = "MassStatusReqType 1 needs a Symbol"
+            session.send(*translate.business_reject(message, FIELD_MISSING, why, name), keep=True)
             return
         names = self._orders.names
         found = [one for one in self._orders.live_orders(door.client_id) if translate.is_asked(message, one, names)]

@@ -4,6 +4,7 @@
     send <-- application messages      `out`: bytes for the connection
 
     connected --Logon--> logging on (the door finds the client) --accept--> active --Logout--> ended
+                                                                   |  ^-- Logon that resets numbers
                                                                    |
                               silence: TestRequest, then Logout ---+
 
@@ -109,6 +110,10 @@ class Session:
             return []  # they should wait for our answer; what they say is asked for again
         number = int(message.get(t.MSG_SEQ_NUM))
         kind = message.type
+        if kind == Type.LOGON and _resets(message) and message.get(t.POSS_DUP_FLAG) != "Y":
+            if self._agrees(message):
+                self.accept()
+            return []
         if kind == Type.SEQUENCE_RESET and message.get(t.GAP_FILL_FLAG, "N") == "N":
             self._on_reset(message)
             return []
@@ -223,32 +228,37 @@ class Session:
         if message.type != Type.LOGON:
             self._end("the first message is not a Logon")
             return
+        if self._agrees(message):
+            self.state, self._since_ms = State.LOGGING_ON, self._now_ms
+
+    def _agrees(self, message: Message) -> bool:
+        """Whether a Logon can be agreed to; if not, the session ends."""
         problem = dictionary.problem(message)
         if problem is not None:
             self.log_out(problem.text)
-            return
+            return False
         heartbeat_s = int(message.get(t.HEART_BT_INT))
         low, high = self.terms.heartbeat_s_min, self.terms.heartbeat_s_max
         if not low <= heartbeat_s <= high:
             self.log_out(f"HeartBtInt: expected {low} to {high} s, got {heartbeat_s}")
-            return
-        resets = message.get(t.RESET_SEQ_NUM_FLAG) == "Y"
-        if resets and not self.terms.may_reset:
+        elif _resets(message) and not self.terms.may_reset:
             self.log_out("ResetSeqNumFlag: this session is not reset")
-        elif resets and message.get(t.MSG_SEQ_NUM) != "1":
+        elif _resets(message) and message.get(t.MSG_SEQ_NUM) != "1":
             self.log_out("ResetSeqNumFlag: the Logon has to have the MsgSeqNum 1")
         else:
             self._beat_ms = heartbeat_s * 1000
             self._logon = message
-            self.state, self._since_ms = State.LOGGING_ON, self._now_ms
+            return True
+        return False
 
     def accept(self) -> None:
-        """The door has found the client, and rewound the store: answer the Logon."""
+        """Answer the Logon: the door has found the client and rewound the store, or the session goes on from 1."""
         message = self._logon
         assert message is not None, self.state
-        resets = message.get(t.RESET_SEQ_NUM_FLAG) == "Y"
+        resets = _resets(message)
         if resets:
             self.store.reset()
+            self._asked_to = 0
         number, expected = int(message.get(t.MSG_SEQ_NUM)), self.store.next_in
         if number < expected:
             self.log_out(f"MsgSeqNum too low, expecting {expected} but received {number}")
@@ -384,6 +394,12 @@ class Session:
             self.out.append(data)
             self._said_ms = self._now_ms
 
+    def take_out(self) -> bytes:
+        """What is to be sent now."""
+        data = b"".join(self.out)
+        self.out.clear()
+        return data
+
     def _made(self, kind: str, fields: Pairs, place: Place, *, keep: bool) -> bytes:
         """A message with the next number, which is noted."""
         time_ns = self._utc_ns()
@@ -444,6 +460,10 @@ class Session:
             self.send(Type.TEST_REQUEST, [(t.TEST_REQ_ID, f"T{self._now_ms}")])
         elif self._now_ms - self._said_ms >= self._beat_ms:
             self.send(Type.HEARTBEAT, [])
+
+
+def _resets(message: Message) -> bool:
+    return message.get(t.RESET_SEQ_NUM_FLAG) == "Y"
 
 
 def _pairs(text: str) -> list[tuple[int, object]]:

@@ -196,7 +196,7 @@ def _refusal(message: Message, text: str, reason: int, order: LiveOrder | None) 
             (t.MASS_CANCEL_REJECT_REASON, _OTHER), (t.TEXT, text),
         ]  # fmt: skip
     response_to = 1 if message.type == Type.ORDER_CANCEL_REQUEST else 2
-    known = (order.order_id, _status(order.leaves, order.quantity - order.leaves)) if order is not None else _NO_ORDER
+    known = (order.order_id, _status(order.leaves, order.traded)) if order is not None else _NO_ORDER
     return _cancel_reject(get(t.CL_ORD_ID), get(t.ORIG_CL_ORD_ID), response_to, _OTHER, text, known)
 
 
@@ -207,6 +207,15 @@ def report(event: e.Event, index: int, names: Directory) -> Report | None:
     """An event as a message, or None where FIX has none for it. `index`: its place among the client's there."""
     made = _REPORTS.get(type(event))
     return made(event, index, names) if made is not None else None
+
+
+def copy(event: e.Event, index: int, names: Directory) -> Report | None:
+    """The same for somebody else: ExecutionReports alone, each with its client, and as what it is."""
+    made = report(event, index, names)
+    if made is None or made[0] != Type.EXECUTION_REPORT:
+        return None
+    kind, fields = made
+    return kind, [(t.ACCOUNT, names.client_name(event.client_id)), *fields, (t.COPY_MSG_INDICATOR, "Y")]
 
 
 def _execution(event: e.OrderEvent, index: int, names: Directory, exec_type: str, status: str) -> Fields:
@@ -230,24 +239,28 @@ def _execution(event: e.OrderEvent, index: int, names: Directory, exec_type: str
     ]  # fmt: skip
 
 
-def _price(event: e.OrderEvent, names: Directory) -> Fields:
-    """The order's own price; a market order has none."""
+def _price(event: e.OrderEvent, names: Directory, *, is_market: bool = False) -> Fields:
+    """OrdType, and the order's own price: what protects a market order is none."""
+    if is_market:
+        return [(t.ORD_TYPE, "1")]
     instrument = names.instruments.get(event.instrument_id)
-    return [(t.PRICE, instrument.price_text(event.price))] if instrument and event.price > 0 else []
+    limit: Fields = [(t.ORD_TYPE, "2")]
+    return [*limit, (t.PRICE, instrument.price_text(event.price))] if instrument and event.price > 0 else limit
 
 
 def _accepted(event: e.OrderAccepted, index: int, names: Directory) -> Report:
-    return Type.EXECUTION_REPORT, _execution(event, index, names, "0", "0") + _price(event, names)
+    fields = _execution(event, index, names, "0", "0")
+    return Type.EXECUTION_REPORT, fields + _price(event, names, is_market=event.is_market)
 
 
 def _rejected(event: e.OrderRejected, index: int, names: Directory) -> Report:
     reason = _REJECT_REASONS.get(Reason(event.reason), _OTHER) if event.reason in _REASON_TEXTS else _OTHER
-    fields = _execution(event, index, names, "8", "8") + _price(event, names)
+    fields = _execution(event, index, names, "8", "8") + _price(event, names, is_market=event.is_market)
     return Type.EXECUTION_REPORT, [*fields, (t.ORD_REJ_REASON, reason), (t.TEXT, _text(event.reason))]
 
 
 def _canceled(event: e.OrderCanceled, index: int, names: Directory) -> Report:
-    fields = _execution(event, index, names, "4", "4") + _price(event, names)
+    fields = _execution(event, index, names, "4", "4") + _price(event, names, is_market=event.is_market)
     if event.request_id:
         fields[1:2] = [(t.CL_ORD_ID, event.request_id), (t.ORIG_CL_ORD_ID, event.client_order_id)]
     return Type.EXECUTION_REPORT, [*fields, (t.TEXT, _text(event.reason))]
@@ -323,18 +336,32 @@ def _mass_canceled(event: e.MassCanceled, _index: int, names: Directory) -> Repo
 
 
 def _trade_corrected(event: e.TradeCorrected, index: int, names: Directory) -> Report:
-    """A bust or a correction: of the trade whose ExecID is ExecRefID; what the order did else is not repeated."""
+    """A bust or a correction of the trade whose ExecID is ExecRefID, and how its order stands with it."""
     instrument = names.instruments[event.instrument_id]
+    quantity_text = instrument.quantity_text
     exec_id = f"{event.sequence}-{index}" if index else event.sequence
-    corrected: Fields = [
-        (t.LAST_QTY, instrument.quantity_text(event.quantity)), (t.LAST_PX, instrument.price_text(event.price)),
-    ]  # fmt: skip
+    order: Fields = [(t.ORDER_ID, event.order_id or NONE)]
+    stands: Fields = [(t.LEAVES_QTY, 0), (t.CUM_QTY, 0), (t.AVG_PX, 0)]
+    if event.order_id:
+        order.append((t.CL_ORD_ID, event.client_order_id))
+        stands = [
+            (t.ORDER_QTY, quantity_text(event.total)), (t.LEAVES_QTY, quantity_text(event.leaves)),
+            (t.CUM_QTY, quantity_text(event.traded)), (t.AVG_PX, average_text(instrument, event.paid, event.traded)),
+        ]  # fmt: skip
     return Type.EXECUTION_REPORT, [
-        (t.ORDER_ID, NONE), (t.EXEC_ID, exec_id), (t.EXEC_REF_ID, event.trade),
-        (t.EXEC_TYPE, "G" if event.quantity else "H"), (t.ORD_STATUS, "2"), (t.SYMBOL, instrument.symbol),
-        (t.SIDE, _FIX_SIDES[event.side]), (t.LEAVES_QTY, 0), (t.CUM_QTY, 0), (t.AVG_PX, 0), *corrected,
+        *order, (t.EXEC_ID, exec_id), (t.EXEC_REF_ID, event.trade),
+        (t.EXEC_TYPE, "G" if event.quantity else "H"), (t.ORD_STATUS, _corrected_status(event)),
+        (t.SYMBOL, instrument.symbol), (t.SIDE, _FIX_SIDES[event.side]), *stands,
+        (t.LAST_QTY, quantity_text(event.quantity)), (t.LAST_PX, instrument.price_text(event.price)),
         (t.TRANSACT_TIME, utc_text(event.time_ns)),
     ]  # fmt: skip
+
+
+def _corrected_status(event: e.TradeCorrected) -> str:
+    """The book is as it was: an order that had ended is not open again, and where it has traded less it is canceled."""
+    if not event.order_id or event.leaves or event.traded >= event.total:
+        return _status(event.leaves, event.traded)
+    return "C" if event.is_expired else "4"
 
 
 def _text(reason: int) -> str:
@@ -375,13 +402,14 @@ def is_asked(message: Message, order: LiveOrder, names: Directory) -> bool:
 def status(order: LiveOrder, asked: Asked, names: Directory) -> Report:
     """A live order as it stands."""
     instrument = names.instruments[order.instrument_id]
-    traded = order.quantity - order.leaves
+    price: Fields = [(t.ORD_TYPE, "2"), (t.PRICE, instrument.price_text(order.price))]
     return Type.EXECUTION_REPORT, [
         (t.ORDER_ID, order.order_id), (t.CL_ORD_ID, order.client_order_id), (t.EXEC_ID, asked.exec_id),
-        (t.EXEC_TYPE, "I"), (t.ORD_STATUS, _status(order.leaves, traded)), (t.SYMBOL, instrument.symbol),
+        (t.EXEC_TYPE, "I"), (t.ORD_STATUS, _status(order.leaves, order.traded)), (t.SYMBOL, instrument.symbol),
         (t.SIDE, _FIX_SIDES[order.side]), (t.ORDER_QTY, instrument.quantity_text(order.quantity)),
-        (t.PRICE, instrument.price_text(order.price)), (t.LEAVES_QTY, instrument.quantity_text(order.leaves)),
-        (t.CUM_QTY, instrument.quantity_text(traded)), (t.AVG_PX, average_text(instrument, order.notional, traded)),
+        *([(t.ORD_TYPE, "1")] if order.is_market else price), (t.LEAVES_QTY, instrument.quantity_text(order.leaves)),
+        (t.CUM_QTY, instrument.quantity_text(order.traded)),
+        (t.AVG_PX, average_text(instrument, order.notional, order.traded)),
         (t.TRANSACT_TIME, utc_text(asked.time_ns)), *asked.fields,
     ]  # fmt: skip
 
@@ -416,9 +444,13 @@ def security_list(message: Message, names: Directory, response_id: str) -> Repor
     return Type.SECURITY_LIST, head + made
 
 
-def business_reject(message: Message, reason: int, text: str) -> Report:
-    """A message of a type, or at a time, at which nothing can be done with it (BusinessRejectReason, 380)."""
+def business_reject(message: Message, reason: int, text: str, ref_id: str = "") -> Report:
+    """A message of a type, or at a time, at which nothing can be done with it (BusinessRejectReason, 380).
+
+    `ref_id` is what its sender calls it.
+    """
+    ref: Fields = [(t.BUSINESS_REJECT_REF_ID, ref_id)] if ref_id else []
     return Type.BUSINESS_MESSAGE_REJECT, [
-        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type[:16]),
+        (t.REF_SEQ_NUM, message.get(t.MSG_SEQ_NUM)), (t.REF_MSG_TYPE, message.type[:16]), *ref,
         (t.BUSINESS_REJECT_REASON, reason), (t.TEXT, text),
     ]  # fmt: skip

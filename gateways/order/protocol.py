@@ -88,7 +88,10 @@ class AskOrders(Frame, frozen=True, tag=103):
 
 
 class OrderState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How an order stands; what has traded of it did for `notional` ticks x lots (text: more than 63 bits)."""
+    """How an order stands; what has traded of it did for `notional` ticks x lots (text: more than 63 bits).
+
+    What has traded is `quantity` - `leaves` + `mended`: corrections of trades leave the book as it is.
+    """
 
     order_id: int
     client_order_id: str
@@ -98,6 +101,7 @@ class OrderState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     quantity: int
     leaves: int
     notional: int | str
+    mended: int = 0
 
 
 class LoggedOn(Frame, frozen=True, tag=110):

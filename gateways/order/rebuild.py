@@ -11,14 +11,17 @@ memory only, and follow when the fold has reached them.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gateways.events import Event, Trade
+from gateways.events import Event, executions, told
 from gateways.orders import Orders, runs
 from sequencer.envelope import Entry
 
 
 @dataclass(eq=False, slots=True)
 class Want:
-    """What one client waits for: reports after a place, or (`numbers`) the answers to some commands."""
+    """What one client waits for: reports after a place, or (`numbers`) the answers to some commands.
+
+    An id below 0 is that of a reader of all clients' reports.
+    """
 
     client_id: int
     after: int
@@ -50,13 +53,17 @@ class Rebuild:
     def apply(self, entries: Iterable[Entry]) -> dict[int, list[Event]]:
         """Fold on; return the reports of the clients that wait, by client, in log order."""
         found: dict[int, list[Event]] = {want.client_id: [] for want in self.wants}
+        readers = [reports for client_id, reports in found.items() if client_id < 0]
         for entry in entries:
             assert entry.index == self.next_index, (entry.index, self.next_index)
             for first_sequence, channel, messages in runs(entry):
-                for event in self._orders.apply(first_sequence, entry.time_ns, channel, messages):
-                    for report in (event.maker, event.taker) if isinstance(event, Trade) else (event,):
-                        if report.client_id in found:
+                happened = self._orders.apply(first_sequence, entry.time_ns, channel, messages)
+                for event in happened:
+                    for report, _nth in told(event):
+                        if report.client_id in found and report.client_id > 0:
                             found[report.client_id].append(report)
+                for reports in readers:
+                    reports.extend(executions(happened))
             self.next_index = entry.index + 1
             self.position = entry.next_sequence - 1
         return found

@@ -30,6 +30,7 @@ from gateways import events as e
 from gateways.names import Directory, is_client_name
 from gateways.news import News, What
 from gateways.order import checks
+from gateways.order.copies import Copies, CopyAll
 from gateways.order.links import Client, Link
 from gateways.order.protocol import (
     ENCODER,
@@ -100,7 +101,8 @@ class Duties:
 class Session:
     """The gateway's decisions. Call the inputs in any order, then `duties` once a wake."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, copies: Iterable[str] = ()) -> None:
+        """`copies` are the names of those in this process who may read what all clients are told."""
         self.limits = limits or Limits()
         self.names = Directory()
         self.position = 0
@@ -114,6 +116,7 @@ class Session:
         """All that happens, whoever it is for, where somebody collects it here."""
         self._orders = Orders()
         self._clients: dict[int, Client] = {}
+        self._copies = Copies(copies)
         self._links: dict[bytes, Link] = {}
         self.may_trade_as: Callable[[bytes, str], bool] = lambda _connection, _client: True
         """Whether a connection may log a client on."""
@@ -129,7 +132,7 @@ class Session:
         self._ticked_at = -1
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
             Logon: self._logon, Logoff: self._logoff, Heartbeat: self._heartbeat, AskOrders: self._ask_orders,
-            m.Tick: self._foreign,
+            m.Tick: self._foreign, CopyAll: self._copy_all,
         }  # fmt: skip
 
     @property
@@ -145,6 +148,11 @@ class Session:
         """How many more commands of a client that is logged on are taken now."""
         limits, client = self.limits, self._clients[client_id]
         return min(limits.in_flight_per_client - client.unanswered, limits.in_flight_total - self.in_flight)
+
+    def is_sequenced(self, client_id: int) -> bool:
+        """Whether all that was taken of a client is in the log."""
+        client = self._clients[client_id]
+        return client.sequenced >= client.last_number
 
     def next_number(self, client_id: int) -> int:
         """The number that a client's next command has to have, also where another gateway has taken some."""
@@ -278,16 +286,23 @@ class Session:
             self._say_off(client.link, client.client_id, LogoffReason.TAKEN_OVER)
             client.link.drop(client)
             self._news.append(News(What.LOGGED_OFF, logon.client, _OFF_TEXTS[LogoffReason.TAKEN_OVER]))
-        self._seal(client)
         client.is_operator = is_operator(logon.client)
         client.cancels = logon.cancel_on_disconnect
+        self._let_in(link, client, logon.client, logon.last_seen)
+
+    def _copy_all(self, link: Link, asked: CopyAll) -> None:
+        self._links[link.connection] = link
+        self._let_in(link, self._copies.find(asked.name), asked.name, asked.last_seen)
+
+    def _let_in(self, link: Link, client: Client, name: str, last_seen: int) -> None:
+        self._seal(client)
         link.drop(client)
         link.clients[client.client_id] = client
         client.link = link
-        self._say(link, self._logged_on(client, logon.client))
-        self._news.append(News(What.LOGGED_ON, logon.client))
-        if logon.last_seen != LATEST:
-            self._resume(client, link, logon.last_seen)
+        self._say(link, self._logged_on(client, name))
+        self._news.append(News(What.LOGGED_ON, name))
+        if last_seen != LATEST:
+            self._resume(client, link, last_seen)
 
     def _logged_on(self, client: Client, name: str) -> LoggedOn:
         limits = self.limits
@@ -309,11 +324,9 @@ class Session:
             self._say_off(link, asked.client_id, LogoffReason.NOT_LOGGED_ON)
             return
         found = [
-            OrderState(
-                o.order_id, o.client_order_id, o.instrument_id, o.side, o.price, o.quantity, o.leaves, wide(o.notional)
-            )
-            for o in self.live_orders(asked.client_id)
-            if asked.client_order_id in ("", o.client_order_id)
+            _state_of(one)
+            for one in self.live_orders(asked.client_id)
+            if asked.client_order_id in ("", one.client_order_id)
         ]
         for start in range(0, max(1, len(found)), STATES_A_FRAME):
             part, is_last = found[start : start + STATES_A_FRAME], start + STATES_A_FRAME >= len(found)
@@ -361,6 +374,8 @@ class Session:
             if self.copied is not None:
                 self.copied += happened
             self._route(happened)
+            if self._copies.readers:
+                self._fresh += self._copies.take(happened)
         self.position = entry.next_sequence - 1
 
     def _note(self, commands: Iterable[Any]) -> None:
@@ -454,7 +469,7 @@ class Session:
         # What the live stream has not brought yet comes with that: it would come twice.
         found = self._rebuild.apply(entry for entry in entries if entry.next_sequence - 1 <= self.position)
         for want in tuple(self._rebuild.wants):
-            client = self._clients[want.client_id]
+            client = self._copies.readers.get(want.client_id) or self._clients[want.client_id]
             picked = [report for report in found[want.client_id] if want.picks(report)]
             if self._serve(client, want, picked):
                 self._rebuild.wants.remove(want)
@@ -564,3 +579,10 @@ class Session:
         if client is None:
             client = self._clients[client_id] = Client(client_id)
         return client
+
+
+def _state_of(order: LiveOrder) -> OrderState:
+    return OrderState(
+        order.order_id, order.client_order_id, order.instrument_id, order.side, order.price, order.quantity,
+        order.leaves, wide(order.notional), order.mended,
+    )  # fmt: skip

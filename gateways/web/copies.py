@@ -13,7 +13,7 @@ import msgspec
 from gateways import events as e
 from gateways.names import Directory
 from gateways.web.executions import Row, listed, row
-from gateways.web.past import told, with_client
+from gateways.web.past import with_client
 from gateways.web.refusals import RefusedError
 
 KEPT: Final = 10_000
@@ -68,6 +68,6 @@ class Copies:
 
 
 def _rows(events: Iterable[e.Event | e.Trade], names: Directory) -> list[Row]:
-    reports = [pair for event in events for pair in told(event)]
+    reports = [pair for event in events for pair in e.told(event)]
     made = [(row(report, nth, names), report) for report, nth in reports]
     return [with_client(one, report, names) for one, report in made if one is not None]

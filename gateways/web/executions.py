@@ -60,7 +60,7 @@ def row(event: e.Event, nth: int, names: Directory) -> Row | None:
 def order_row(order: LiveOrder, names: Directory) -> Row:
     """An order that can still trade, as it stands."""
     instrument = names.instruments[order.instrument_id]
-    traded = order.quantity - order.leaves
+    traded = order.traded
     head = _head("status", _status(order.leaves, traded), order.order_id, order.client_order_id)
     price = instrument.price_text(order.price)
     sums = _sums(instrument, order.quantity, order.leaves, traded, order.notional)
@@ -125,12 +125,18 @@ def _sums(instrument: Instrument, total: int, leaves: int, traded: int, notional
 def _corrected_fields(event: e.TradeCorrected, names: Directory) -> str:
     instrument = names.instruments[event.instrument_id]
     price, quantity = instrument.price_text, instrument.quantity_text
-    return (
-        f'"exec_type":"{"trade_corrected" if event.quantity else "trade_busted"}","trade_id":{event.trade}'
+    kind, status = "trade_corrected" if event.quantity else "trade_busted", ""
+    if event.order_id and not event.leaves and event.traded < event.total:
+        status = "expired" if event.is_expired else "canceled"
+    elif event.order_id:
+        status = _status(event.leaves, event.traded)
+    made = (
+        f'{_head(kind, status, event.order_id, event.client_order_id)},"trade_id":{event.trade}'
         f'{_terms(instrument.symbol, event.side)},"last_qty":{quantity(event.quantity)},'
         f'"last_price":{price(event.price)},"previous_qty":{quantity(event.previous_quantity)},'
         f'"previous_price":{price(event.previous_price)}'
     )
+    return made + _sums(instrument, event.total, event.leaves, event.traded, event.paid) if event.order_id else made
 
 
 def _quoted(value: object) -> str:

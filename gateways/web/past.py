@@ -93,7 +93,7 @@ class _Fold:
         for first_sequence, channel, messages in runs(entry):
             self._names.apply(channel, messages)
             for event in self._orders.apply(first_sequence, entry.time_ns, channel, messages):
-                for report, nth in told(event):
+                for report, nth in e.told(event):
                     self._note(report, nth)
         position = entry.next_sequence - 1
         done = [one for one in self.asked.values() if position >= one.until or len(self._rows[one.caller]) >= one.count]
@@ -108,13 +108,6 @@ class _Fold:
                 if made is not None:
                     whole = made if one.client_id else with_client(made, report, self._names)
                     self._rows[one.caller].append(whole)
-
-
-def told(event: e.Event | e.Trade) -> list[tuple[e.Event, int]]:
-    """Whom an event is told, as reports, each with its place among those of its client at this place of the log."""
-    if not isinstance(event, e.Trade):
-        return [(event, 0)] if event.client_id else []
-    return [(event.maker, 0), (event.taker, int(event.maker.client_id == event.taker.client_id))]
 
 
 def with_client(made: Row, report: e.Event, names: Directory) -> Row:

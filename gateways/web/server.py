@@ -48,6 +48,7 @@ from sequencer.client import (
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError, IslandError
+from sequencer.looks import looks
 
 UNSENT_BYTES_MAX: Final = 4 << 20
 CONNECTIONS_MAX: Final = 2000
@@ -104,7 +105,8 @@ class WebServer:
     """Moves text, batches and entries between sockets and a WebGateway; decides nothing."""
 
     def __init__(self, config: Config, name: str, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        self._keys_ns = _changed_ns(config)
+        self._keys_path = config.data_dir / FILE_NAME
+        self._keys_seen = looks(self._keys_path)
         self.gateway = WebGateway(Keys.load(config.data_dir), config.data_dir / name, time.time_ns, VERSION)
         self._log = open_log(config, name)
         self._config = config
@@ -239,14 +241,15 @@ class WebServer:
         if now_s - self._beat_s >= HEARTBEAT_S:
             self._beat_s = now_s
             self.gateway.heartbeat(self._subscriber.silent_ms)
-            changed_ns = _changed_ns(self._config)
-            if changed_ns != self._keys_ns:
-                self._use_keys(changed_ns)
+            found = looks(self._keys_path)
+            if found != self._keys_seen:
+                self._keys_seen = found
+                self._use_keys()
         self._log.follows(self._subscriber.source)
         self._log.tend()
         self._reporter.tend("live" if self.gateway.is_live else "catching-up", self._report)
 
-    def _use_keys(self, changed_ns: int) -> None:
+    def _use_keys(self) -> None:
         try:
             self.gateway.use(Keys.load(self._config.data_dir))
         except ConfigError as error:
@@ -254,7 +257,6 @@ class WebServer:
             self.gateway.use(Keys())
         else:
             self._log.info("keys read")
-        self._keys_ns = changed_ns
 
     def _perform(self) -> None:
         duties = self.gateway.duties()
@@ -290,14 +292,6 @@ class WebServer:
             "batches_in_flight": self._submitter.in_flight,
             "warning": self._listener.warning,
         }
-
-
-def _changed_ns(config: Config) -> int:
-    """When the keys were written last; 0: never."""
-    try:
-        return (config.data_dir / FILE_NAME).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def run(config: Config, name: str, stop: StopSignal | None = None) -> None:

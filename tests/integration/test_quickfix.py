@@ -19,8 +19,11 @@ SYMBOL = "BTC-USD"
 class Venue:
     """A venue with an instrument and two rich clients, and their QuickFIX engines."""
 
-    def __init__(self, directory: Path, nodes: int, resources: ExitStack) -> None:
-        self.running = resources.enter_context(Running(make(directory / "v", nodes, doors=("fix-1",))).start())
+    def __init__(self, directory: Path, nodes: int, resources: ExitStack, sessions: str = "") -> None:
+        made = make(directory / "v", nodes, doors=("fix-1",))
+        if sessions:
+            (directory / "v" / "fix.toml").write_text(sessions)
+        self.running = resources.enter_context(Running(made).start())
         self.directory = directory
         self._resources = resources
         with OrderClient(self.running.config.endpoint("order"), client="operator") as operator:
@@ -106,6 +109,44 @@ def test_what_was_missed_comes_when_it_is_back(venue: Venue):
     ann.logon()
     assert report(ann, "a1", "F")[14] == "1.00000000"
     assert len({one[17] for one in ann.reports("a1")}) == len(ann.reports("a1")) == 2
+
+
+SESSIONS = """
+[[sessions]]
+comp_id = "ANN"
+client = "ANN"
+[[sessions]]
+comp_id = "BOB"
+client = "BOB"
+[[sessions]]
+comp_id = "AUDIT"
+drop_copy = true
+"""
+
+
+def test_a_copy_of_all_and_a_trade_that_is_mended(tmp_path: Path):
+    """Both sides and the copy are told of it, with the order; the copy gets what it missed when the gateway died."""
+    with ExitStack() as resources:
+        venue = Venue(tmp_path, 1, resources, SESSIONS)
+        ann, bob, audit = (venue.client(name) for name in ("ANN", "BOB", "AUDIT"))
+        ann.order("a1", "1", SYMBOL, "2", "100.00")
+        report(ann, "a1", "0")
+        bob.order("b1", "2", SYMBOL, "1", None, Price="99.00")
+        fill = report(bob, "b1", "F")
+        assert (report(bob, "b1", "0")[40], report(bob, "b1", "0").get(44)) == ("1", None)
+        venue.running.kill("fix-1")
+        mended = venue.running.run("trade", "correct", fill[17], "--price", "98", "--reason", "a test")
+        assert mended.returncode == 0, mended
+        venue.running.await_well()
+        for client, name in ((ann, "a1"), (bob, "b1"), (audit, "a1"), (audit, "b1")):
+            told = report(client, name, "G")
+            assert [told[tag] for tag in (19, 14, 6, 31)] == [fill[17], "1.00000000", "98", "98.00"]
+        copies = [(one[1], one[11], one[150]) for one in audit.reports()]
+        trade = [("ANN", "a1", "F"), ("BOB", "b1", "F")]
+        assert copies[:2] == [("ANN", "a1", "0"), ("BOB", "b1", "0")]
+        assert (sorted(copies[2:4]), sorted(copies[4:])) == (trade, [("ANN", "a1", "G"), ("BOB", "b1", "G")])
+        assert {one.get(797) for one in audit.reports()} == {"Y"}
+        assert ann.errors + bob.errors + audit.errors == []
 
 
 def test_the_book_and_the_tape_are_followed(venue: Venue):

@@ -37,11 +37,11 @@ class Clock:
 class Stage:
     """The log, the gateway in front of it, and the connections to it."""
 
-    def __init__(self, directory: Path, *parties: Party, **limits: int) -> None:
+    def __init__(self, directory: Path, *parties: Party, settings: dict[str, int] | None = None, **limits: int) -> None:
         self.island = Island()
         self.clock = Clock()
         self._directory = directory
-        self._settings = Settings(open=not parties, sessions=list(parties))
+        self._settings = Settings(open=not parties, sessions=list(parties), **(settings or {}))
         self._limits = Limits(**limits)
         self._unseen: deque[Entry] = deque()
         self._connections: dict[int, Counterparty] = {}
@@ -149,6 +149,8 @@ class Counterparty:
         self.next_out = 1
         self.next_in = 1
         self.is_logged_on = False
+        self.is_resetting = False
+        """It has asked for new numbers, and has no answer: it sends nothing meanwhile."""
         self._stage = stage
         self._number = 0
         self._framer = Framer()
@@ -165,8 +167,7 @@ class Counterparty:
         self._number = self._stage.connect(self)
         self._framer = Framer()
         if (141, "Y") in extra:
-            self.next_out = self.next_in = 1
-            self.sent.clear()
+            self._forget_numbers()
         self.send("A", (98, 0), (108, 30), *extra)
         if is_patient:
             self._stage.settle()
@@ -178,6 +179,18 @@ class Counterparty:
         self.sent[number] = (kind, list(fields))
         self._post(kind, number, fields)
         return number
+
+    def reset(self, *extra: tuple[int, object]) -> None:
+        """Have numbers begin anew, while it is logged on."""
+        expected = self.next_in
+        self._forget_numbers()
+        self.next_in = expected  # until that is answered
+        self.send("A", (98, 0), (108, 30), (141, "Y"), *extra)
+
+    def _forget_numbers(self) -> None:
+        self.next_out = self.next_in = 1
+        self.sent.clear()
+        self.is_resetting = True
 
     def order(self, name: str, side: int = 1, price: object = 100, quantity: object = 5) -> int:
         """A limit order in the one instrument of the island."""
@@ -226,6 +239,9 @@ class Counterparty:
         number, kind, again = int(message.get(34)), message.type, message.get(43) == "Y"
         if kind == "A":
             self.is_logged_on = True
+        if kind == "A" and self.is_resetting and message.get(141) == "Y":
+            self._begin_anew()
+            return
         if number < self.next_in:
             if not again:
                 self.problems.append(f"number {number} came again: {message.fields}")
@@ -240,6 +256,9 @@ class Counterparty:
             self._repeat(message)
         elif kind not in ADMIN:
             self.reports.append(message)
+
+    def _begin_anew(self) -> None:
+        self.is_resetting, self.next_in = False, 2
 
     def _repeat(self, request: Message) -> None:
         begin, end = int(request.get(7)), int(request.get(16)) or self.next_out - 1
@@ -269,6 +288,11 @@ class Strict(Counterparty):
     def disconnected(self) -> None:
         """The connection is gone, and what came ahead is to come again."""
         super().disconnected()
+        self._ahead.clear()
+        self._asked_to = 0
+
+    def _begin_anew(self) -> None:
+        super()._begin_anew()
         self._ahead.clear()
         self._asked_to = 0
 

@@ -48,6 +48,18 @@ class Island:
                 self.append(name, channel, m.ENCODER.encode(events), len(events))
         return self.log[start:]
 
+    def mend(self, asked: m.CorrectTrade) -> list[Entry]:
+        """Put the correction of a trade into the log, and what credit says of it; return the new entries."""
+        start, by = len(self.log), self._sequence
+        self.append("operator", m.OPERATIONS, m.ENCODER.encode([asked]), 1)
+        terms = (asked.price, asked.quantity, asked.previous_price, asked.previous_quantity)
+        told = [
+            m.TradeCorrected(by, asked.trade, account_id, asked.instrument_id, side, *terms)
+            for side, account_id in ((m.Side.BUY, asked.buyer_id), (m.Side.SELL, asked.seller_id))
+        ]
+        self.append("credit", m.DECISIONS, m.ENCODER.encode(told), len(told))
+        return self.log[start:]
+
     def control(self) -> Entry:
         """An entry of the sequencer's own."""
         self.append("gateway.test", CONTROL, b"", 1)

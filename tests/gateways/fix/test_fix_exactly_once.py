@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import messages as m
+from gateways.events import told as told_of
 from gateways.fix.settings import Counterparty as Party
 from gateways.fix.translate import report
 from gateways.names import Directory
@@ -18,16 +19,32 @@ from tests.models.fix_stage import Counterparty, Stage, Strict
 INSTRUMENT = m.SetInstrument(0, 0, "I1", "USD", 1, 0, 1, 0)
 
 who = st.integers(0, 1)
+anybody = st.integers(0, 2)
 steps = st.one_of(
     st.tuples(st.just("order"), who, st.integers(1, 2), st.integers(98, 102), st.integers(1, 9)),
     st.tuples(st.just("refused"), who),
     st.tuples(st.just("cancel"), who, st.integers(1, 12)),
-    st.tuples(st.just("hang up"), who, st.booleans(), st.booleans()),
+    st.tuples(st.just("hang up"), anybody, st.booleans(), st.booleans()),
+    st.tuples(st.just("reset"), anybody),
     st.tuples(st.just("turn")),
     st.tuples(st.just("pass"), st.sampled_from([100, 1000, 40_000])),
     st.tuples(st.just("crash"), st.sampled_from(["at once", "stored", "submitted"]), st.floats(0, 1)),
-    st.tuples(st.just("ask again"), who, st.integers(1, 9), st.sampled_from([0, 0, 5, 12])),
+    st.tuples(st.just("ask again"), anybody, st.integers(1, 9), st.sampled_from([0, 0, 5, 12])),
 )
+
+
+def everything(stage: Stage) -> list[tuple[str, str]]:
+    """Client and ExecID of all executions, as the log has them."""
+    orders, names, found = Orders(), Directory(), []
+    for entry in stage.island.log:
+        for first_sequence, channel, messages in runs(entry):
+            names.apply(channel, messages)
+            for event in orders.apply(first_sequence, entry.time_ns, channel, messages):
+                for one, nth in told_of(event):
+                    kind, fields = report(one, nth, names) or ("", [])
+                    if kind == "8":
+                        found.append((names.client_name(one.client_id), str(dict(fields)[17])))
+    return found
 
 
 def expected(stage: Stage, client_id: int) -> list[str]:
@@ -50,30 +67,42 @@ def told(party: Counterparty) -> list[str]:
     return [one.get(17) or one.get(11) for one in party.reports]
 
 
+def is_part(some: list[str], of: list[str]) -> bool:
+    """Whether all are there, in that order, each once."""
+    rest = iter(of)
+    return all(one in rest for one in some)
+
+
 def commands(stage: Stage) -> list[m.Message]:
     found = [messages for entry in stage.island.log for _at, channel, messages in runs(entry) if channel == m.COMMANDS]
     return [one for messages in found for one in messages if isinstance(one, m.NewOrder | m.CancelOrder)]
 
 
 class Play:
-    """Two counterparties on a stage, and what they did."""
+    """Two counterparties on a stage, one that gets copies, and what they did."""
 
     def __init__(self, directory: Path, in_flight: int, recent: int) -> None:
-        self.stage = Stage(directory, in_flight_per_client=in_flight, recent_reports_per_client=recent)
+        known = [Party("ANN", "ANN"), Party("BOB", "BOB"), Party("AUDIT", drop_copy=True)]
+        self.stage = Stage(directory, *known, in_flight_per_client=in_flight, recent_reports_per_client=recent)
         self.stage.island.sequence([INSTRUMENT])
         self.stage.crash()
-        self.parties = [Strict(self.stage, name) for name in ("ANN", "BOB")]
+        self.parties = [Strict(self.stage, name) for name in ("ANN", "BOB", "AUDIT")]
         self.asked: list[tuple[str, str]] = []
         self.refused: list[str] = []
+        self.resigned: set[str] = set()
+        """They asked for new numbers a second time: what came in between they have given up."""
         self._how: dict[str, tuple[bool, bool]] = {}
         for party in self.parties:
             party.log_on()
 
     def do(self, step: tuple) -> None:
         kind, *rest = step
-        party = self.parties[rest[0]] if kind in ("order", "refused", "cancel", "hang up", "ask again") else None
+        party = self.parties[rest[0]] if kind not in ("turn", "pass", "crash") else None
         if party is not None and not party.is_logged_on:
             self._come_back(party)
+            return
+        if party is not None and (party.is_resetting or (kind == "reset" and not self._is_quiet(party))):
+            self.stage.turn()
             return
         name = f"{party.name}{len(self.asked) + len(self.refused)}" if party is not None else ""
         if kind == "order":
@@ -88,6 +117,8 @@ class Play:
         elif kind == "hang up":
             self._how[party.name] = (rest[1], rest[2])
             party.hang_up()
+        elif kind == "reset":
+            party.reset()
         elif kind == "ask again":
             party.send("2", (7, rest[1]), (16, rest[2]))
         elif kind == "crash":
@@ -97,6 +128,11 @@ class Play:
         else:
             self.stage.turn()
 
+    def _is_quiet(self, party: Counterparty) -> bool:
+        """Whether it has heard of all that it asked for: only then may it forget its numbers."""
+        mine = {name for name in (*self.refused, *(name for _, name in self.asked)) if name.startswith(party.name)}
+        return mine <= {one.get(11) for one in party.reports}
+
     def _come_back(self, party: Counterparty) -> None:
         """With or without the number that it expects (789); and more may come behind its Logon at once."""
         expects, is_patient = self._how.get(party.name, (False, True))
@@ -105,6 +141,9 @@ class Play:
             party.disconnected()
         self.stage.turn()
         extra = [(789, party.next_in)] if expects else []
+        if party.is_resetting:
+            extra = [(141, "Y")]
+            self.resigned.add(party.name)
         party.log_on(*extra, is_patient=is_patient)
 
     def end(self) -> None:
@@ -122,7 +161,10 @@ class Play:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(steps, max_size=40), st.sampled_from([1, 3, 50]), st.sampled_from([1, 4, 2048]))
 def test_each_order_once_and_each_report_once(play: list[tuple], in_flight: int, recent: int):
-    """With crashes of the gateway at any moment, broken connections, refused orders, and numbers asked for again."""
+    """With crashes of the gateway at any moment, broken connections, refused orders, and numbers asked for again.
+
+    Numbers begin anew within sessions; and somebody gets a copy of all.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         on = Play(Path(scratch), in_flight, recent)
         for step in play:
@@ -130,10 +172,18 @@ def test_each_order_once_and_each_report_once(play: list[tuple], in_flight: int,
         on.end()
         entered = [getattr(one, "request_id", "") or one.client_order_id for one in commands(on.stage)]
         assert sorted(entered) == sorted(name for _party, name in on.asked)
+        audit = on.parties.pop()
+        copies = [(one.get(1), one.get(17)) for one in audit.reports]
+        assert is_part(copies, everything(on.stage))
+        assert audit.name in on.resigned or copies == everything(on.stage)
+        assert audit.problems == []
+        assert {one.get(797) for one in audit.reports} <= {"Y"}
         for client_id, party in enumerate(on.parties, 1):
             mine = [name for owner, name in on.asked if owner == party.name]
             assert [name for name in entered if name.startswith(party.name)] == mine
-            assert [one for one in told(party) if not one.startswith("R")] == expected(on.stage, client_id)
+            heard = [one for one in told(party) if not one.startswith("R")]
+            assert is_part(heard, expected(on.stage, client_id))
+            assert party.name in on.resigned or heard == expected(on.stage, client_id)
             refused = [one.get(11) for one in party.reports if one.get(17).startswith("R")]
             assert sorted(refused) == sorted(name for name in on.refused if name.startswith(party.name))
             assert party.problems == []

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from engines import messages as m
 from gateways import events as e
+from gateways.events import told
 from gateways.names import Directory, Instrument
 from gateways.orders import Orders, runs
 from gateways.web import requests
-from gateways.web.past import told
 from tests.models.web_stage import Stage, Trader
 
 SYMBOL = "I1"
