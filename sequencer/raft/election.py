@@ -178,9 +178,8 @@ class Elector:
             self._rest()
         self._vote(ask, ask.term if granted else self.term, granted=granted)
         if insists:
-            self._reply(
-                ask.candidate, self._question(probe=True)
-            )  # it may have heard its leader still when it was asked first
+            # When it was asked first it may still have heard its leader.
+            self._reply(ask.candidate, self._question(probe=True))
 
     def _vote(self, ask: AskVote, term: int, *, granted: bool) -> None:
         self._reply(ask.candidate, Voted(term, self.name, self.disk, granted, ask.probe))
