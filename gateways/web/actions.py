@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from engines import browsing, forensics, operating, skipping
+from engines.sharding import named
 from gateways import trades
 from gateways.times import iso_text
 from gateways.web.refusals import RefusedError
@@ -41,7 +42,7 @@ class Snapshot(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Skip(msgspec.Struct, forbid_unknown_fields=True):
-    """Have a stopped shard refuse a message, or several, and go on."""
+    """Have a stopped shard refuse a message, or several, and go on. `shard` is I/N, or as `poison` names it."""
 
     sequence: Sequence | Annotated[list[Sequence], Meta(min_length=1, max_length=SKIPPED_MAX)]
     machine: str
@@ -149,7 +150,9 @@ def _snapshot(config: Config, asked: Snapshot) -> str:
 
 def _skip(config: Config, asked: Skip) -> str:
     sequences = asked.sequence if isinstance(asked.sequence, list) else [asked.sequence]
-    done = skipping.skip(config, asked.machine, asked.shard, sequences, asked.reason, lambda _doing: None)
+    is_name = asked.shard.startswith(f"{asked.machine}.")
+    spec = named(asked.shard).spec if is_name else asked.shard
+    done = skipping.skip(config, asked.machine, spec, sequences, asked.reason, lambda _doing: None)
     rows = skipping.await_again(config, done, lambda _doing: None)
     states = ", ".join(f"{row['name']} is {row['verdict']}" for row in rows)
     then = f"; it stops at the next: {done.then}" if done.then else ""
