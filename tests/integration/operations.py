@@ -54,7 +54,8 @@ class Session:
     def __init__(self, venue: Running) -> None:
         self.venue = venue
         self.text: list[str] = []
-        self._env = {**os.environ, **ENV, "PYTHONPATH": str(venue.data_dir.parent)}
+        path = os.pathsep.join(filter(None, (str(venue.data_dir.parent), os.environ.get("PYTHONPATH"))))
+        self._env = {**os.environ, **ENV, "PYTHONPATH": path}
 
     def say(self, *paragraphs: str) -> None:
         """Prose, or a heading."""
