@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATA ?= ./data
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test test-compose check acceptance simulate zoo soak fuzz bench clean
+.PHONY: help install up down test test-compose check audit sbom acceptance simulate zoo soak fuzz bench clean
 SEEDS ?= 1000
 FAILOVERS ?= 200
 FRAMES ?= 1000000
@@ -14,6 +14,8 @@ help:
 	@echo "make down        stop a venue that runs in the background"
 	@echo "make test        install what is needed and pass every test and check"
 	@echo "make test-compose  build the image, bring compose.yaml up, and hurt it in every way (needs Docker)"
+	@echo "make audit       whether a dependency is known to be vulnerable, where the data can be had"
+	@echo "make sbom        build/sbom.cdx.json: what is deployed, with hashes and licences (CycloneDX)"
 	@echo "make acceptance  the whole real flow against the naive model, and to readers in a browser (some minutes)"
 	@echo "make simulate    whole groups on a virtual clock, network and disk: SEEDS=n, START=n"
 	@echo "make zoo         what catches each of the known bugs, and in how many seeds"
@@ -82,6 +84,14 @@ check: install
 	@rm -f .importlinter.log
 	@$(BIN)/sequencer lint engines/matching >/dev/null
 	@$(BIN)/sequencer lint engines/credit >/dev/null
+
+# Bounded in time; what could not be asked is one line, and no failure.
+audit: install
+	@$(BIN)/python deploy/audit.py
+
+# A part of each release. Installs what is locked, by hash, into a venv that is thrown away.
+sbom: install
+	@$(BIN)/python deploy/sbom.py build/sbom.cdx.json
 
 bench: install
 	@$(BIN)/python -m benchmarks

@@ -32,6 +32,21 @@ def test_all_processes_of_a_venue_are_deployed():
     assert made <= COMPOSE["services"].keys()
 
 
+def test_a_pod_has_its_own_secret_alone():
+    """The template of a kind names those of all its pods; the one called as the pod is mounted, while it unpacks."""
+    for one in (made.values[0] for made in MANIFESTS if made.values[0]["kind"] == "StatefulSet"):
+        spec = one["spec"]["template"]["spec"]
+        (settle,) = spec["initContainers"]
+        (mounted,) = [mount for mount in settle["volumeMounts"] if mount["name"] == "secrets"]
+        names = [source["secret"]["name"] for source in spec["volumes"][-1]["projected"]["sources"]]
+
+        assert mounted["subPathExpr"] == "$(HOST)"
+        assert settle["env"] == [{"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+        assert names == [f"{one['metadata']['name']}-{nth}" for nth in range(1, one["spec"]["replicas"] + 1)]
+        assert "secrets" not in {mount["name"] for each in spec["containers"] for mount in each["volumeMounts"]}
+        assert spec["automountServiceAccountToken"] is False
+
+
 def test_no_container_is_privileged():
     """All but `init` run as nobody in particular, with no capability, and write to their volume alone."""
     ours = {name: one for name, one in COMPOSE["services"].items() if "ISLAND_IMAGE" in one["image"]}
