@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
 HEARTBEAT_MS = 2000
+SILENCE_MS = 6000
+"""After which a connection counts as dead, at either end."""
+_PINGING = frozenset({zmq.DEALER, zmq.PUSH, zmq.PUB, zmq.XPUB})
+"""One end of each connection pings, and has the other hang up when no ping comes. It must not be the end that data
+comes to: libzmq 4.3.5 aborts the process where a ping is due on a connection whose peer hung up while what it had sent
+waited to be read (its issue 4364)."""
 _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
@@ -115,7 +121,8 @@ def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket
     socket.setsockopt(zmq.RECONNECT_IVL, 20)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
     return socket
 
 
@@ -175,12 +182,14 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> Non
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
-    _set_heartbeats(socket, endpoint)
+    set_heartbeats(socket, endpoint)
     socket.connect(endpoint)
 
 
-def _set_heartbeats(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS if needs_keys(endpoint) else 0)
+def set_heartbeats(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Have it ping, where it is the end that does."""
+    pings = socket.type in _PINGING and needs_keys(endpoint)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS if pings else 0)
 
 
 def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
@@ -192,7 +201,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    _set_heartbeats(socket, endpoint)
+    set_heartbeats(socket, endpoint)
     umask = os.umask(_OTHERS)
     try:
         socket.bind(_listening(endpoint))

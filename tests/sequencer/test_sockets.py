@@ -22,7 +22,7 @@ from sequencer.keys import Door
 from sequencer.logs import NoLog
 from sequencer.protocol import ENCODER, STORE_QUESTIONS, Fetched
 from sequencer.publisher import Publisher
-from sequencer.sockets import Context, bind, connect, tune
+from sequencer.sockets import Context, bind, connect, set_heartbeats, tune
 from tests.models.entries import CLUSTER, chain
 from tests.models.house import House, attempt, drained, heard, listen
 from tests.models.running import until
@@ -286,3 +286,17 @@ def test_a_publisher_renews_itself_as_often_as_keys_are_revoked(house: House):
         until(lambda: (node.turn(), node.publisher.is_listening)[1], "it listens again")
 
     until(lambda: house.server.doorman.watched == 2, "the doorman forgets the sockets that are gone")
+
+
+READS = (zmq.ROUTER, zmq.PULL, zmq.SUB)
+"""The ends at which data waits to be read, perhaps for long."""
+
+
+@pytest.mark.parametrize("kind", [zmq.ROUTER, zmq.PULL, zmq.SUB, zmq.DEALER, zmq.PUSH, zmq.PUB, zmq.XPUB])
+def test_one_end_of_a_connection_pings_and_not_the_one_that_reads(kind: int):
+    """A ping that is due while its peer has hung up, and what it sent is not read yet, would abort the process."""
+    with zmq.Context() as made, tune(made.socket(kind)) as socket:
+        set_heartbeats(socket, "tcp://elsewhere:1")
+        assert bool(socket.getsockopt(zmq.HEARTBEAT_IVL)) == (kind not in READS)
+        set_heartbeats(socket, "ipc://here")
+        assert not socket.getsockopt(zmq.HEARTBEAT_IVL)
