@@ -20,8 +20,8 @@ import msgspec
 BURST_S: Final = 0.25
 """How much of its rate a key may use at once, after a rest."""
 BURST_REQUESTS_MIN: Final = 100.0
-PATIENCE: Final = 4
-"""So many times its rate a key may ask for in vain before it is cut off."""
+PATIENCE_S: Final = 4.0
+"""What would take a key so long at its rate it may ask for in vain and is not cut off; each second gives one more."""
 CUT_S: Final = 5.0
 SPEAKS_S: Final = 10.0
 """A connection that has said nothing for so long does not count."""
@@ -115,8 +115,8 @@ class Meter:
         per_s, bytes_per_s = float(limits.requests_per_s or 0), float(limits.bytes_per_s or 0)
         self.requests = Bucket(per_s, max(per_s * BURST_S, BURST_REQUESTS_MIN), now_s)
         self._bytes = Bucket(bytes_per_s, max(bytes_per_s * BURST_S, float(limits.message_bytes or 0)), now_s)
-        patience = PATIENCE * max(per_s, BURST_REQUESTS_MIN)
-        self._excess = Bucket(patience, patience, now_s)
+        self._excess = Bucket(1.0, PATIENCE_S, now_s)
+        """In seconds that what was not passed would have taken."""
         self._cut_until_s = now_s
         self._connections: dict[bytes, float] = {}
 
@@ -148,7 +148,7 @@ class Meter:
             self.why = why
         elif not is_read or self.requests.room >= 1:
             return Verdict.PASS
-        if self._excess.take(1.0, now_s):
+        if self._excess.take(self._takes_s(size), now_s):
             return Verdict.OVER if why else Verdict.PASS
         self._cut_until_s = now_s + CUT_S
         self.why = f"{why or self.over_rate}, and went on: not heard for {CUT_S:g} s"
@@ -164,8 +164,10 @@ class Meter:
         if self._bytes.room < 1:
             granted = 0
         self.requests.charge(granted)
-        self._excess.charge(requests - granted)
         return granted
+
+    def _takes_s(self, size: int) -> float:
+        return 1 / max(self.requests.per_s, BURST_REQUESTS_MIN) + size / self._bytes.per_s
 
     def _knows(self, connection: bytes, now_s: float) -> bool:
         """Whether it is one of those that may speak; room is made by those that have fallen silent."""

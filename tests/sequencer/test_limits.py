@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencer.limits import CUT_S, LIMIT_MAX, PATIENCE, SPEAKS_S, Bucket, Limits, Meter, Verdict
+from sequencer.limits import CUT_S, LIMIT_MAX, PATIENCE_S, SPEAKS_S, Bucket, Limits, Meter, Verdict
 
 LIMITS: Final = Limits(requests_per_s=1000, bytes_per_s=1 << 20, message_bytes=1 << 16, connections=4)
 """A burst is 250 requests."""
@@ -74,14 +74,24 @@ def test_what_is_over_is_turned_away_and_in_time_it_is_heard_again():
 
 
 def test_who_goes_on_is_cut_off_and_comes_back():
-    """After PATIENCE times its rate in vain; nothing is judged until CUT_S have passed."""
+    """After what takes PATIENCE_S at its rate, in vain; nothing is judged until CUT_S have passed."""
     meter = Meter(LIMITS, 0.0)
-    frames(meter, BURST + PATIENCE * 1000)
+    in_vain = int(PATIENCE_S * 1000 * 0.9)
+    assert frames(meter, BURST + in_vain)[BURST:] == [Verdict.OVER] * in_vain
 
+    frames(meter, int(PATIENCE_S * 1000 * 0.1))
     assert frames(meter, 2) == [Verdict.CUT, Verdict.CUT]
     assert "not heard" in meter.why
     assert frames(meter, 1, now_s=CUT_S * 0.99) == [Verdict.CUT]
     assert frames(meter, 1, now_s=CUT_S) == [Verdict.PASS]
+
+
+def test_large_messages_in_vain_count_as_what_they_are():
+    """A few of them at once, each a sixteenth of a second's bytes, are as much as thousands of small ones."""
+    meter = Meter(LIMITS, 0.0)
+
+    assert frames(meter, 80, size=1 << 16).count(Verdict.OVER) < PATIENCE_S * 16
+    assert frames(meter, 1, size=1 << 16) == [Verdict.CUT]
 
 
 def test_a_message_that_is_too_long_is_not_heard():

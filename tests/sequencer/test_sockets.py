@@ -21,7 +21,7 @@ from sequencer.errors import ConfigError, IslandError
 from sequencer.key_watch import KeyWatch
 from sequencer.keyring import read_pair, secret_path
 from sequencer.keys import Door
-from sequencer.limits import BURST_REQUESTS_MIN, PATIENCE, Limits
+from sequencer.limits import BURST_REQUESTS_MIN, PATIENCE_S, Limits
 from sequencer.logs import NoLog
 from sequencer.protocol import ENCODER, STORE_QUESTIONS, Fetched
 from sequencer.publisher import Publisher
@@ -357,7 +357,7 @@ def test_who_goes_on_is_hung_up_on_and_not_let_in_for_a_while(house: House):
     ann = tune(house.holding("ann").socket(zmq.DEALER))
     monitor = ann.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     connect(ann, endpoint)
-    count = int(BURST_REQUESTS_MIN) * (PATIENCE + 1) + 1
+    count = int(BURST_REQUESTS_MIN * (1 + PATIENCE_S))
     for _ in range(count):
         ann.send(b"x")
     assert len(all_heard(gate, count)) == BURST_REQUESTS_MIN
