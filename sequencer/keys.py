@@ -73,14 +73,14 @@ DOORS: Final[dict[Role, frozenset[Door]]] = {
 
 USUAL: Final[dict[Role, Limits]] = {
     Role.NODE: Limits(LIMIT_MAX, LIMIT_MAX, 16 << 20, LIMIT_MAX),
-    Role.REPLICA: Limits(50_000, 64 << 20, 2 << 20, 64),
-    Role.GATEWAY: Limits(50_000, 64 << 20, 2 << 20, 64),
+    Role.REPLICA: Limits(10_000, 64 << 20, 2 << 20, 64),
+    Role.GATEWAY: Limits(10_000, 64 << 20, 2 << 20, 64),
     Role.CLIENT: Limits(2_000, 1 << 20, 256 << 10, 16),
     Role.READER: Limits(500, 4 << 20, 128 << 10, 64),
     Role.ADMIN: Limits(200_000, 256 << 20, 16 << 20, 256),
 }
 """What a key of a role may ask of a door, unless its `limits` say otherwise. Replicas and gateways speak for many, in
-batches: what they send in honest traffic is a tenth of this. An admin sends whole flows."""
+batches: a few thousand a second at most. An admin sends whole flows."""
 
 _SUBMITS: Final = frozenset({Role.REPLICA, Role.GATEWAY})
 OPERATOR: Final = "operator"

@@ -58,7 +58,8 @@ INGRESS_BYTES_MAX = (1 << 20) + (64 << 10)
 INGRESS_HWM = 256
 """Frames of one connection that wait to be read."""
 TURN_FRAMES = 256
-"""Frames taken in one turn: who asks without end does not keep the node from its other work."""
+"""Frames taken in one turn, and batches judged as an entry takes: who asks, or repeats himself, without end does not
+keep the node from its other work."""
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
 REPORT_NAME_CHARS_MAX = 200
@@ -249,8 +250,10 @@ class Node:
 
     def _take_in(self) -> None:
         leader_ingress = self._leader_ingress()
+        orderer = self._core.orderer
+        judged_max = orderer.judged + self._config.limits.entry_batches
         for _ in range(TURN_FRAMES):
-            if not self._core.orderer.has_room or self._core.is_behind:
+            if not orderer.has_room or self._core.is_behind or orderer.judged >= judged_max:
                 return
             try:
                 key, (identity, frame) = self._gate.receive()
