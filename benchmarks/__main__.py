@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "shards": [],
     "duplicates": [],
     "venue": ["--dir"],
+    "floods": ["--dir"],
     "containers": [],
 }
 

@@ -107,7 +107,12 @@ def _watch(supervisor: Supervisor, stop: StopSignal, console: Console) -> None:
         while not stop.is_set:
             supervisor.tend()
             printed.bound()
-            show(supervisor.config, admin.status(supervisor.config))
+            try:
+                found = admin.status(supervisor.config)
+            except IslandError as error:  # keys.toml is being edited, or wrong: what runs goes on as it is
+                supervisor.log.seldom("warning", "status not known", why=str(error))
+            else:
+                show(supervisor.config, found)
             time.sleep(VIEW_S / 2)
 
 

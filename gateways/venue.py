@@ -24,6 +24,7 @@ from sequencer.issuing import issue_missing
 from sequencer.keyring import DIRECTORY as SECRETS
 from sequencer.keyring import issue, read_keys, secret_path
 from sequencer.keys import Role
+from sequencer.limits import Limits
 
 NODE_COUNTS = (1, 3, 5)
 NODES = 3
@@ -31,6 +32,8 @@ NODES = 3
 ATTACH: Final = "attach"
 DEMO: Final = "flow"
 """Who has a key of a venue whose processes are apart, beside these: replicas that come later, and the demo flow."""
+DEMO_LIMITS: Final = Limits(requests_per_s=200_000, bytes_per_s=64 << 20)
+"""It sends for all clients at once."""
 CERTIFICATE_DAYS: Final = 365
 
 
@@ -79,7 +82,7 @@ def _issue_others(config: Config, hosts: Path) -> None:
     if listed.named(ATTACH) is None:
         issue(config.keys_path, _key_of(hosts, ATTACH), ATTACH, Role.REPLICA, of=machines, processes=named)
     if listed.named(DEMO) is None:
-        issue(config.keys_path, _key_of(hosts, DEMO), DEMO, Role.CLIENT, of=("*",))
+        issue(config.keys_path, _key_of(hosts, DEMO), DEMO, Role.CLIENT, of=("*",), limits=DEMO_LIMITS)
 
 
 def _certify(hosts: Path, names: tuple[str, ...]) -> None:

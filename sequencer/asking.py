@@ -7,7 +7,8 @@ import msgspec
 import zmq
 
 from sequencer.config import NodeConfig, Source
-from sequencer.protocol import ANSWERS, ENCODER, Answer, Question
+from sequencer.errors import UnreachableError
+from sequencer.protocol import ANSWERS, ENCODER, Answer, AskChange, AskTransfer, Outcome, Question
 from sequencer.sockets import Context, connect, needs_keys, not_let_in, refusals_of, tune
 
 ANSWER_MS = 600
@@ -22,7 +23,7 @@ def ask(
 ) -> dict[str, Answer]:
     """Answers by node: of all that give one within ANSWER_MS, or up to the first that is enough.
 
-    Raises UnreachableError where nobody answers, and somebody does not let us in.
+    Raises UnreachableError where nobody answers, and somebody does not let us in, or hears no more of our key now.
     """
     answers: dict[str, Answer] = {}
     refused: set[str] = set()
@@ -48,6 +49,8 @@ def ask(
                     answer = ANSWERS.decode(socket.recv())
                 except msgspec.MsgspecError:
                     continue  # not our protocol
+                if isinstance(answer, Outcome) and not isinstance(question, AskChange | AskTransfer):
+                    raise UnreachableError(f"{names[socket]} does not answer now: this key is {answer.why}")
                 answers[names[socket]] = answer
                 if is_enough(answer):
                     return answers

@@ -8,12 +8,15 @@ Rules
 - It is a thread of its own, since libzmq asks while the process's loop is busy. Should it die, nobody is let in:
   sockets that listen have ZAP_ENFORCE_DOMAIN.
 - It asks at the handshake only. What a key that was revoked since says is dropped where it is received.
+- Handshakes of a key are bounded (HANDSHAKES_PER_S), and who was cut off for a flood has none for a while. That is said
+  to libzmq as 300, temporary: it tries again, as it does not after a 400.
 - Own code, for pyzmq's authenticators run an asyncio loop (80 ms more of each start), and tell neither addresses nor
   failed handshakes.
 """
 
 import itertools
 import threading
+import time
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -23,6 +26,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sequencer.keyring import Keyring
 from sequencer.keys import Door
+from sequencer.limits import Bucket
 
 _ENDPOINT: Final = "inproc://zeromq.zap.01"
 _WATCHED: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
@@ -33,6 +37,11 @@ _WHY: Final[dict[int, str]] = {
 REFUSALS_MAX: Final = 1000
 """That wait for the log; older ones are dropped."""
 STOP_S: Final = 2.0
+HANDSHAKES_PER_S: Final = 20.0
+HANDSHAKES_BURST: Final = 100.0
+_ADMITTED: Final = (b"200", b"OK")
+_REFUSED: Final = (b"400", b"not allowed")
+_LATER: Final = (b"300", b"too much")
 
 
 class Refusal(NamedTuple):
@@ -59,6 +68,10 @@ class Doorman:
         self._monitors: dict[zmq.Socket[bytes], str] = {}
         """What tells of failures -> at which door. The thread's."""
         self._numbers = itertools.count()
+        self._barred: dict[str, float] = {}
+        """Public key -> until when nobody is let in with it."""
+        self._handshakes: dict[str, Bucket] = {}
+        """Public key -> room for more; the thread's."""
         self._orders = context.socket(zmq.PAIR)
         self._orders.setsockopt(zmq.SNDTIMEO, round(STOP_S * 1000))
         self._orders.bind(self._commands)
@@ -74,6 +87,10 @@ class Doorman:
     def refuse(self, door: Door, why: str, who: str) -> None:
         """Have it told that a message was not taken."""
         self.refusals.append(Refusal(door, why, key=self._keyring.keys.whose(who)))
+
+    def bar(self, public: str, until_s: float) -> None:
+        """Let nobody in with this key until then, on the monotonic clock."""
+        self._barred[public] = until_s
 
     @property
     def watched(self) -> int:
@@ -135,13 +152,15 @@ class Doorman:
             return  # no question, and so no answer: nobody is let in
         peer, _, version, request, domain, address, _identity, mechanism, *credentials = frames
         public = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" and len(credentials) == 1 else ""
-        why = self._why_not(domain.decode(), public)
+        why, status = self._why_not(domain.decode(), public), _REFUSED
+        if not why:
+            why, status = self._why_not_now(public), _LATER
         if why:
             self.refusals.append(
                 Refusal(domain.decode(), why, address.decode(errors="replace"), self._keyring.keys.whose(public))
             )
-        status = (b"400", b"not allowed", b"") if why else (b"200", b"OK", public.encode())
-        self._asked.send_multipart([peer, b"", version, request, *status, b""])
+        said = (*status, b"") if why else (*_ADMITTED, public.encode())
+        self._asked.send_multipart([peer, b"", version, request, *said, b""])
 
     def _why_not(self, domain: str, public: str) -> str:
         key = self._keyring.keys.of(public)
@@ -150,3 +169,12 @@ class Doorman:
         if domain not in tuple(Door) or not key.enters(Door(domain)):
             return f"a key of a {key.role} does not enter here"
         return ""
+
+    def _why_not_now(self, public: str) -> str:
+        """Of a key that is listed, so that there are few."""
+        now_s = time.monotonic()
+        if now_s < self._barred.get(public, now_s):
+            return "it was cut off for a flood"
+        if public not in self._handshakes:
+            self._handshakes[public] = Bucket(HANDSHAKES_PER_S, HANDSHAKES_BURST, now_s)
+        return "" if self._handshakes[public].take(1.0, now_s) else f"over {HANDSHAKES_PER_S:g} handshakes/s"

@@ -8,13 +8,15 @@ import typer
 from sequencer import issuing, keyring
 from sequencer.config import Config
 from sequencer.keys import Key, Role
+from sequencer.limits import Limits
 from sequencer.noting import noted_remedy
 from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
 
 keys_app = typer.Typer(
     no_args_is_help=True, help="Who may come in over tcp, and do what. Example: sequencer keys issue ANN --role client"
 )
-_COLUMNS = ("name", "role", "rights", "public", "revoked")
+_LIMIT = "{} that one door takes. [usual for the role]"
+_COLUMNS = ("name", "role", "rights", "limits", "public", "revoked")
 
 
 @keys_app.command("init", epilog="Example: sequencer keys init --reason 'ticket 19'")
@@ -26,7 +28,9 @@ def keys_init(data: DataDir = DEFAULT_DATA) -> None:
 
 
 @keys_app.command(
-    "issue", epilog="Example: sequencer keys issue matching-3 --role replica --of matching --reason 'ticket 19'"
+    "issue",
+    epilog="Examples: sequencer keys issue matching-3 --role replica --of matching --reason 'ticket 19'; "
+    "sequencer keys issue desk-7 --role client --of ANN --of BOB --requests 10000 --connections 4",
 )
 @noted_remedy
 def keys_issue(
@@ -40,12 +44,17 @@ def keys_issue(
         list[str] | None, typer.Option(help="A gateway: the name of [endpoints] where it listens. Again for more.")
     ] = None,
     operates: Annotated[bool, typer.Option("--operates", help="It may also do what operators do.")] = False,
+    requests: Annotated[int | None, typer.Option(help=_LIMIT.format("Commands, batches or questions a second"))] = None,
+    size: Annotated[int | None, typer.Option("--bytes", help=_LIMIT.format("Bytes a second"))] = None,
+    message_bytes: Annotated[int | None, typer.Option(help=_LIMIT.format("Bytes of its largest message"))] = None,
+    connections: Annotated[int | None, typer.Option(help=_LIMIT.format("Connections that speak at one time"))] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write. [DIR/keys/NAME.key]")] = None,
     data: DataDir = DEFAULT_DATA,
 ) -> None:
     """Make a key and list it. The file goes to who is to have it, by a way that you trust, and to nobody else."""
     config = Config.load(data)
-    _issue(config, name, role, out, of=of or (), serves=serves or (), operates=operates)
+    limits = Limits(requests, size, message_bytes, connections)
+    _issue(config, name, role, out, of=of or (), serves=serves or (), operates=operates, limits=limits)
 
 
 @keys_app.command("revoke", epilog="Example: sequencer keys revoke ANN --reason 'ticket 19'")
@@ -77,6 +86,7 @@ def _row(key: Key) -> dict[str, str]:
         "name": key.name,
         "role": key.role.value,
         "rights": key.rights,
+        "limits": str(key.limits),
         "public": key.public,
         "revoked": key.revoked,
     }

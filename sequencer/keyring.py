@@ -25,6 +25,7 @@ import msgspec
 
 from sequencer.errors import ConfigError
 from sequencer.keys import FILE_NAME, Z85, Z85_CHARACTERS, Key, Keys, Role, standard
+from sequencer.limits import Limits
 from sequencer.looks import looks
 
 DIRECTORY: Final = "keys"
@@ -177,12 +178,15 @@ def issue(
     serves: Iterable[str] = (),
     processes: Iterable[str] = (),
     operates: bool = False,
+    limits: Limits | None = None,
 ) -> Key:
     """Make a key, in a file of its own, and list it; for the rights see `standard`. Raises ConfigError."""
     import zmq  # noqa: PLC0415 - who only reads keys need not have it
 
     public, secret = zmq.curve_keypair()
-    key = standard(name, role, public.decode(), of=of, serves=serves, processes=processes, operates=operates)
+    key = standard(
+        name, role, public.decode(), of=of, serves=serves, processes=processes, operates=operates, limits=limits
+    )
     with _changing(list_path):
         keys = (read_keys(list_path) if list_path.exists() else Keys()).with_key(key)
         write_pair(path, name, public, secret)

@@ -8,6 +8,7 @@ Rules
 - Operators speak in their own name: no key submits as another's operator, whatever else it may.
 - A role opens doors and has operations (DOORS, and the methods of Key); patterns (as of a shell: `matching.*`) narrow
   them down to names.
+- How much a key may ask for is usual for its role (USUAL), or stands in its `limits`.
 
 A key is a CURVE key pair (CurveZMQ, rfc.zeromq.org/spec/26): 32 bytes each, written as 40 characters of Z85.
 """
@@ -23,6 +24,7 @@ from typing import Final
 import msgspec
 
 from sequencer.errors import ConfigError
+from sequencer.limits import LIMIT_MAX, Limits
 
 FILE_NAME: Final = "keys.toml"
 Z85_CHARACTERS: Final = 40
@@ -30,6 +32,8 @@ _NO_NAME: Final = frozenset("/*?[")
 """In no name: names are files' names, and what `standard` makes patterns of."""
 Z85: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
+
+Names = tuple[str, ...]
 
 _OPERATOR_CHARS: Final = 15
 """That a sender has room for, behind `operator.`."""
@@ -67,6 +71,17 @@ DOORS: Final[dict[Role, frozenset[Door]]] = {
 }
 """At a node's ingress, a reader asks and says how it is; it submits nothing."""
 
+USUAL: Final[dict[Role, Limits]] = {
+    Role.NODE: Limits(LIMIT_MAX, LIMIT_MAX, 16 << 20, LIMIT_MAX),
+    Role.REPLICA: Limits(10_000, 64 << 20, 2 << 20, 64),
+    Role.GATEWAY: Limits(10_000, 64 << 20, 2 << 20, 64),
+    Role.CLIENT: Limits(2_000, 1 << 20, 256 << 10, 16),
+    Role.READER: Limits(500, 4 << 20, 128 << 10, 64),
+    Role.ADMIN: Limits(200_000, 256 << 20, 16 << 20, 256),
+}
+"""What a key of a role may ask of a door, unless its `limits` say otherwise. Replicas and gateways speak for many, in
+batches: a few thousand a second at most. An admin sends whole flows."""
+
 _SUBMITS: Final = frozenset({Role.REPLICA, Role.GATEWAY})
 OPERATOR: Final = "operator"
 """The sender of operators of this host, who need no key; those with one have a sender of their own."""
@@ -88,8 +103,15 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     """Names of [endpoints] where this key is the server's."""
     operates: bool = False
     """What operators may: change the group, hand over the lead, discard snapshots, submit as any other sender."""
+    limits: Limits = Limits()
+    """How much it may ask for, where that is not what is usual for its role."""
     revoked: str = ""
     """When, if it was."""
+
+    @property
+    def bounds(self) -> Limits:
+        """How much it may ask of a door; nothing is left out."""
+        return self.limits.over(USUAL[self.role])
 
     def enters(self, door: Door) -> bool:
         """Whether its connections are let in."""
@@ -149,12 +171,17 @@ def standard(
     serves: Iterable[str] = (),
     processes: Iterable[str] = (),
     operates: bool = False,
+    limits: Limits | None = None,
 ) -> Key:
     """A key with the rights that its role usually has. `of`: the machines of a replica, the clients of a client.
 
-    `processes`: the names of its processes, where these are not like its own.
+    `processes`: the names of its processes, where these are not like its own; `limits`, where these are not usual.
     """
-    named, others = tuple(of), tuple(processes)
+    made = _standard(name, role, public, tuple(of), tuple(serves), tuple(processes), operates=operates)
+    return made if limits is None else msgspec.structs.replace(made, limits=limits)
+
+
+def _standard(name: str, role: Role, public: str, named: Names, serves: Names, others: Names, *, operates: bool) -> Key:
     match role:
         case Role.NODE:
             return Key(name, role, public, processes=(name, f"{name}-replayer"))
@@ -168,7 +195,7 @@ def standard(
                 public,
                 senders=(f"gateway.{name}",),
                 processes=(name,),
-                serves=tuple(serves),
+                serves=serves,
                 operates=operates,
             )
         case Role.CLIENT:
@@ -266,6 +293,8 @@ def _problem(listed: Sequence[Key]) -> str:
             return f"{key.name}: expected text that can be printed, got {unprintable!r}"
         if len(key.public) != Z85_CHARACTERS or not set(key.public) <= set(Z85):
             return f"{key.name}.public: expected {Z85_CHARACTERS} characters of Z85, got {key.public!r}"
+        if key.limits.problem:
+            return f"{key.name}.limits.{key.limits.problem} of a {key.role}"
         if key.public in seen:
             return f"{key.name}.public: expected keys of their own, {seen[key.public]} has the same"
         seen[key.public] = key.name
@@ -276,4 +305,10 @@ def _problem(listed: Sequence[Key]) -> str:
 
 def _lines(key: Key) -> str:
     fields = msgspec.to_builtins(key)
-    return "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in fields.items())
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in fields.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + " }"
+    return msgspec.json.encode(value).decode()

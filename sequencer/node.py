@@ -28,6 +28,7 @@ from sequencer.monitor import INTERVAL_MS, open_monitor
 from sequencer.peers import LAST_WORDS_MS, Peers
 from sequencer.protocol import (
     ENCODER,
+    OVER_RATE,
     QUESTIONS,
     Answer,
     AskChange,
@@ -52,6 +53,13 @@ from sequencer.raft.messages import speaker, unpack
 from sequencer.sessions import Verdict
 from sequencer.sockets import Context, bind, tune
 
+INGRESS_BYTES_MAX = (1 << 20) + (64 << 10)
+"""The longest frame: see FRAME_BYTES_MAX of those who submit."""
+INGRESS_HWM = 256
+"""Frames of one connection that wait to be read."""
+TURN_FRAMES = 256
+"""Frames taken in one turn, and batches judged as an entry takes: who asks, or repeats himself, without end does not
+keep the node from its other work."""
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
 REPORT_NAME_CHARS_MAX = 200
@@ -77,6 +85,13 @@ def run(config: Config, name: str, stop: StopSignal) -> None:
         if node is not None:
             node.close()
         context.destroy(linger=0)
+
+
+def over_limit(why: str, frames: list[bytes]) -> list[bytes]:
+    """What is said to who is over a limit of its key, of batches or of a question."""
+    if frames[-1][:4] == BATCH_MAGIC:
+        return [ENCODER.encode(Refused(OVER_RATE, 0, "", 0, 0, b""))]
+    return [ENCODER.encode(Outcome(False, why))]
 
 
 class SystemClocks:
@@ -183,7 +198,9 @@ class Node:
     def _open_sockets(self, context: Context) -> None:
         me, key = self._me, f"nodes.{self._me.name}"
         self._ingress = tune(context.socket(zmq.ROUTER))
-        self._gate = bind(self._ingress, me.ingress, f"{key}.ingress", Door.INGRESS)
+        self._ingress.setsockopt(zmq.RCVHWM, INGRESS_HWM)
+        self._ingress.setsockopt(zmq.MAXMSGSIZE, INGRESS_BYTES_MAX)
+        self._gate = bind(self._ingress, me.ingress, f"{key}.ingress", Door.INGRESS, over_limit)
         self._peers_in = tune(context.socket(zmq.PULL))
         self._peer_gate = bind(self._peers_in, me.peer, f"{key}.peer", Door.PEER)
         self._keys = KeyWatch(context, self._chronicle.log)
@@ -233,7 +250,11 @@ class Node:
 
     def _take_in(self) -> None:
         leader_ingress = self._leader_ingress()
-        while self._core.orderer.has_room and not self._core.is_behind:
+        orderer = self._core.orderer
+        judged_max = orderer.judged + self._config.limits.entry_batches
+        for _ in range(TURN_FRAMES):
+            if not orderer.has_room or self._core.is_behind or orderer.judged >= judged_max:
+                return
             try:
                 key, (identity, frame) = self._gate.receive()
             except zmq.Again:
@@ -256,7 +277,10 @@ class Node:
         """Over tcp a process is who its key says: two of them with one key count as one where outputs need several."""
         if key is LOCAL:
             return self._core.take(frame, leader_ingress, process_of(identity))
-        return self._core.take(frame, leader_ingress, key.name, key.sends)
+        judged = self._core.orderer.judged
+        answer = self._core.take(frame, leader_ingress, key.name, key.sends)
+        self._gate.meter(key).charge(self._core.orderer.judged - judged - 1)
+        return answer
 
     def _leader_ingress(self) -> str:
         leader = self._core.raft.members.find(self._core.raft.leader)

@@ -53,6 +53,8 @@ class Orderer:
         self._waiting_bytes = 0
         self._waiting_digests: dict[tuple[str, int], bytes] = {}
         self._pending: dict[str, Position] = {}
+        self.judged = 0
+        """Batches so far."""
 
     @property
     def is_leader(self) -> bool:
@@ -86,6 +88,7 @@ class Orderer:
             batches = split_batches(frame)
         except EnvelopeError:
             return Refused("invalid", 0, "", 0, 0, b"")
+        self.judged += len(batches)
         answer: Answer | None = None
         for batch in batches:
             if may_send is None or may_send(batch.sender):

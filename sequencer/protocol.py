@@ -20,6 +20,9 @@ HEARTBEATS_OF = b"H/"
 """Followed by a node's name, the topic of its heartbeats; by itself, of those of all nodes."""
 
 
+OVER_RATE = "over-rate"
+
+
 class AskPosition(msgspec.Struct, array_like=True, tag=1, frozen=True):
     """How far is this sender?"""
 
@@ -38,7 +41,8 @@ class PositionOf(msgspec.Struct, array_like=True, tag=2, frozen=True):
 class Refused(msgspec.Struct, array_like=True, tag=3, frozen=True):
     """A batch was not sequenced, or was already. The rest is the sender's committed position.
 
-    `verdict` is one of the chain rule's, or `invalid`, `not-permitted`, `full` (no disk space).
+    `verdict` is one of the chain rule's, or `invalid`, `not-permitted`, `full` (no disk space), or OVER_RATE: its
+    frame was not read, and the sender says it again a little later.
     """
 
     verdict: str

@@ -42,11 +42,12 @@ from sequencer.protocol import (
     StoreSnapshot,
 )
 from sequencer.sockets import Context, bind, connect, tune
-from sequencer.store import SnapshotStore
+from sequencer.store import PART_BYTES, SnapshotStore
 
 FETCH_BYTES_MAX = 4 << 20
 ANSWERS_MAX = 8
 """That wait for one reader, who has asked and does not take them; more are dropped. Nobody needs two at a time."""
+REQUEST_BYTES_MAX = PART_BYTES + (64 << 10)
 TURN_REQUESTS = 64
 TURN_MS = 500
 
@@ -113,6 +114,7 @@ class Replayer:
         for snapshot, why in self._store.damaged.items():
             self._lines.warning("snapshot damaged", snapshot=snapshot, why=why)
         self._requests = tune(context.socket(zmq.ROUTER), hwm=ANSWERS_MAX)
+        self._requests.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
         self._gate = bind(self._requests, node.replayer, f"nodes.{name}.replayer", Door.REPLAYER)
         self._keys = KeyWatch(context, self._lines)
         self._stream = tune(context.socket(zmq.SUB))

@@ -3,7 +3,7 @@
     Context.of(config) --socket--> tune --> connect   over tcp to a server whose key is known, or not at all
                                         --> bind      over tcp a Door, which lets in who has a key for it
                                               |
-                                            Gate.receive --> (whose key, frames)
+                                            Gate.receive --> (whose key, frames), within what that key may ask for
 
 Rules
 - Over tcp, and whatever else others may reach, there is CURVE, or nothing: a context without keys neither connects nor
@@ -14,12 +14,16 @@ Rules
 - Heartbeats go between hosts only. Over ipc the kernel tells of an end; and of who does not read for long they are
   missed, so that the connection is made again, at which libzmq may abort the process (zeromq/libzmq#3937, in 4.3.5).
 - Whose a message is libzmq tells with each one (its user id); names that senders give themselves are not believed.
+- What is over a key's limits is not heard, and its holder is told, now and then. Who goes on all the same is cut off:
+  its connections are closed, and for a while no new ones are let in, and nothing of it is read.
 """
 
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import socket as plain
+import time
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -29,6 +33,7 @@ from sequencer.config import TCP, Config, listening_host, named_host
 from sequencer.errors import ConfigError, IslandError, UnreachableError
 from sequencer.keyring import Keyring
 from sequencer.keys import LOCAL, Door, Key
+from sequencer.limits import CUT_S, Meter, Verdict
 
 if TYPE_CHECKING:
     from sequencer.doorman import Doorman, Refusal
@@ -36,6 +41,15 @@ if TYPE_CHECKING:
 MESSAGE_BYTES_MAX = 16 << 20
 HWM_MESSAGES = 1000
 HEARTBEAT_MS = 2000
+SILENCE_MS = 6000
+"""After which a connection counts as dead, at either end."""
+_PINGING = frozenset({zmq.DEALER, zmq.PUSH, zmq.PUB, zmq.XPUB})
+"""One end of each connection pings, and has the other hang up when no ping comes. It must not be the end that data
+comes to: libzmq 4.3.5 aborts the process where a ping is due on a connection whose peer hung up while what it had sent
+waited to be read (its issue 4364)."""
+HUNG_UP_MAX = 4096
+TOLD_S = 0.1
+"""Who is over a limit is told that, and not more often than this."""
 _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
@@ -115,7 +129,8 @@ def tune(socket: "zmq.Socket[bytes]", *, hwm: int = HWM_MESSAGES) -> "zmq.Socket
     socket.setsockopt(zmq.RECONNECT_IVL, 20)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
     return socket
 
 
@@ -175,16 +190,27 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, server: str = "") -> Non
         socket.setsockopt(zmq.CURVE_SERVERKEY, keyring.server(endpoint, server))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keyring.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keyring.secret)
-    _set_heartbeats(socket, endpoint)
+    set_heartbeats(socket, endpoint)
     socket.connect(endpoint)
 
 
-def _set_heartbeats(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS if needs_keys(endpoint) else 0)
+def set_heartbeats(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Have it ping, where it is the end that does."""
+    pings = socket.type in _PINGING and needs_keys(endpoint)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS if pings else 0)
 
 
-def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "Gate":
-    """Listen as a door, or say which configuration key names an endpoint that cannot be had."""
+def bind(
+    socket: "zmq.Socket[bytes]",
+    endpoint: str,
+    key: str,
+    door: Door,
+    over: "Callable[[str, list[bytes]], list[bytes]] | None" = None,
+) -> "Gate":
+    """Listen as a door, or say which configuration key names an endpoint that cannot be had.
+
+    `over` makes the frames that are said to who is over a limit, of why and of those that were not heard.
+    """
     made = _context_of(socket) if needs_keys(endpoint) else None
     doorman = made.doorman if made is not None else None
     if made is not None:
@@ -192,7 +218,7 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    _set_heartbeats(socket, endpoint)
+    set_heartbeats(socket, endpoint)
     umask = os.umask(_OTHERS)
     try:
         socket.bind(_listening(endpoint))
@@ -208,22 +234,35 @@ def bind(socket: "zmq.Socket[bytes]", endpoint: str, key: str, door: Door) -> "G
         os.umask(umask)
     if doorman is not None:
         doorman.watch(socket, door)
-    return Gate(socket, door, made)
+    return Gate(socket, door, made, over)
 
 
 class Gate:
-    """What comes in at a socket that listens, and whose it is."""
+    """What comes in at a socket that listens, whose it is, and how much of it is heard."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", door: Door, made: Context | None) -> None:
+    def __init__(
+        self,
+        socket: "zmq.Socket[bytes]",
+        door: Door,
+        made: Context | None,
+        over: "Callable[[str, list[bytes]], list[bytes]] | None" = None,
+    ) -> None:
         self._socket = socket
         self._door = door
         self._context = made
         """None: an ipc socket."""
+        self._over = over
+        self._meters: dict[str, Meter] = {}
+        """By public key; those of keys that are listed."""
+        self._is_metered = door is not Door.PEER
+        self._hung_up: set[bytes] = set()
+        """Connections of who is cut off that were closed: descriptors are others' soon."""
 
-    def receive(self) -> tuple[Key | None, list[bytes]]:
-        """Whose it is, and the frames; nobody's, where the key does not enter (any more), and that is told.
+    def receive(self, *, is_read: bool = False) -> tuple[Key | None, list[bytes]]:
+        """Whose it is, and the frames; nobody's, where it is not to be heard, and that is told.
 
-        Raises zmq.Again.
+        Where `is_read`, also what is over its key's rate is handed over, and who reads it asks `meter` for how much of
+        it there is room. Raises zmq.Again.
         """
         if self._context is None:
             return LOCAL, self._socket.recv_multipart(zmq.NOBLOCK)
@@ -235,12 +274,48 @@ class Gate:
         if key is None or not key.enters(self._door):
             self.refuse("its key was revoked, or is now of a role that does not enter", public)
             return None, frames
+        if self._is_metered:
+            meter, now_s = self.meter(key), time.monotonic()
+            size = sum(map(len, frames)) - len(frames[0])
+            verdict = meter.arrive(size, frames[0], now_s, is_read=is_read)
+            if verdict is not Verdict.PASS:
+                self._turn_away(key, meter, verdict, frames, now_s, first)
+                return None, frames
         return key, frames
+
+    def meter(self, key: Key) -> Meter:
+        """What a key has asked for here; it begins anew when its limits are others."""
+        meter = self._meters.get(key.public)
+        if meter is None or meter.limits != key.bounds:
+            meter = self._meters[key.public] = Meter(key.bounds, time.monotonic())
+        return meter
 
     def refuse(self, why: str, who: str) -> None:
         """Have it told that something was not taken, of the key or the name `who`."""
         if self._context is not None:
             self._context.doorman.refuse(self._door, why, who)
+
+    def _turn_away(
+        self, key: Key, meter: Meter, verdict: Verdict, frames: list[bytes], now_s: float, first: zmq.Frame
+    ) -> None:
+        self.refuse(meter.why, key.name)
+        if verdict is Verdict.CUT:
+            self._hang_up(key, frames[0], first)
+        elif self._over is not None and now_s - meter.told_s >= TOLD_S:
+            meter.told_s = now_s
+            with contextlib.suppress(zmq.ZMQError):  # it is gone, or does not listen
+                self._socket.send_multipart([frames[0], *self._over(meter.why, frames)], zmq.NOBLOCK)
+
+    def _hang_up(self, key: Key, connection: bytes, first: zmq.Frame) -> None:
+        """Close a connection, once: what it has sent before is still to come."""
+        assert self._context is not None, key
+        self._context.doorman.bar(key.public, time.monotonic() + CUT_S)
+        if connection in self._hung_up:
+            return
+        if len(self._hung_up) >= HUNG_UP_MAX:
+            self._hung_up.clear()
+        self._hung_up.add(connection)
+        _shut(first.get(zmq.SRCFD), self._socket.getsockopt(zmq.LAST_ENDPOINT))
 
 
 @contextlib.contextmanager
@@ -258,6 +333,19 @@ def _listening(endpoint: str) -> str:
         return endpoint
     host, _, port = endpoint.removeprefix(TCP).rpartition(":")
     return endpoint if host == "*" or listening_host(host) else f"{TCP}*:{port}"
+
+
+def _shut(fd: object, endpoint: object) -> None:
+    """End a TCP connection of libzmq's, which does not offer to: by its descriptor, if that is still one of this door.
+
+    Should it be another's by now, that one connects again, as after any failure.
+    """
+    assert isinstance(fd, int), fd
+    assert isinstance(endpoint, bytes), endpoint
+    port = endpoint.rpartition(b":")[2].rstrip(b"\0").decode()
+    with contextlib.suppress(OSError), plain.socket(fileno=os.dup(fd)) as connection:
+        if str(connection.getsockname()[1]) == port:
+            connection.shutdown(plain.SHUT_RDWR)
 
 
 def _context_of(socket: "zmq.Socket[bytes]") -> Context:

@@ -168,7 +168,7 @@ class MarketDataGateway:
 
     def _listen(self) -> None:
         bind(self._updates, self._updates_endpoint, "endpoints.marketdata_updates", Door.FEED)
-        self._gate = bind(self._router, self._endpoint, "endpoints.marketdata", Door.FEED)
+        self._gate = bind(self._router, self._endpoint, "endpoints.marketdata", Door.FEED, self._over_limit)
         self.is_live = True
         endpoints = {"endpoint": self._endpoint, "updates": self._updates_endpoint}
         self.log.info("listening", **endpoints, position=self.position)
@@ -231,6 +231,9 @@ class MarketDataGateway:
             if isinstance(reply, Refused):
                 self.log.seldom("info", "request refused", why=reply.reason)
             self._router.send_multipart((reader, self._log, ENCODER.encode(reply)), zmq.NOBLOCK)
+
+    def _over_limit(self, why: str, _frames: list[bytes]) -> list[bytes]:
+        return [self._log, ENCODER.encode(Refused(0, why))]
 
     def _beat(self) -> None:
         now_ms = time.monotonic_ns() // 1_000_000

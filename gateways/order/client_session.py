@@ -7,7 +7,7 @@
 Rules
 - A command keeps its number and its place for ever: after a refusal or a reconnect, what was not taken
   is sent again in the order in which it was submitted, over all clients of the connection.
-- Nothing is sent while a logon is unanswered, nor more than the gateway's bounds allow.
+- Nothing is sent while a logon is unanswered, nor more than the gateway's bounds allow, nor faster than our key may.
 - A report is returned once, however often it comes.
 """
 
@@ -40,9 +40,14 @@ from gateways.order.protocol import (
     is_operator,
 )
 from sequencer.errors import IslandError
+from sequencer.limits import Bucket
 
 FRAME_COMMANDS: Final = 256
 BUSY_PAUSE_MS: Final = 5
+PACE: Final = 0.9
+"""Of the rate of our key: the rest is for what are no commands, and for clocks that differ."""
+PACE_S: Final = 0.1
+"""How much of a second's commands are sent at once."""
 PROBE_MS: Final = 250
 """Who waits for something asks after so long, by a heartbeat, whether the gateway still knows the connection."""
 _LOG_ON_AGAIN: Final = frozenset((LogoffReason.SILENT, LogoffReason.NOT_LOGGED_ON))
@@ -114,7 +119,10 @@ class ClientSession:
         self._answered: dict[int, list[OrderState]] = {}
         self._logging_on = 0
         self._renewed: set[int] = set()
-        self._paused_until_ms = self._spoke_ms = 0
+        self._paused_until_ms = self._put_off_until_ms = self._spoke_ms = 0
+        """Until an answer comes or then; until then in any case."""
+        self._pace: Bucket | None = None
+        """What may be sent now; None: as much as there is."""
         self._handlers: dict[type, Callable[[Any, int], None]] = {
             LoggedOn: self._logged_on,
             LoggedOff: self._logged_off,
@@ -203,8 +211,8 @@ class ClientSession:
         if self._control:
             frames.append(ENCODER.encode(self._control))
             self._control = []
-        if self._queue and not self._logging_on and now_ms >= self._paused_until_ms:
-            frames += self._command_frames()
+        if self._queue and not self._logging_on and now_ms >= max(self._paused_until_ms, self._put_off_until_ms):
+            frames += self._command_frames(now_ms)
         waits = self._sent or self._logging_on
         if not frames and now_ms - self._spoke_ms >= (PROBE_MS if waits else HEARTBEAT_MS):
             frames.append(ENCODER.encode([Heartbeat()]))
@@ -212,10 +220,13 @@ class ClientSession:
             self._spoke_ms = now_ms
         return frames
 
-    def _command_frames(self) -> list[bytes]:
+    def _command_frames(self, now_ms: int) -> list[bytes]:
         commands: list[Any] = []
-        queue, sent, by_id = self._queue, self._sent, self._by_id
+        queue, sent, by_id, pace = self._queue, self._sent, self._by_id, self._pace
         room = self.window - len(sent)
+        if pace is not None:
+            pace.fill(now_ms / 1000)
+            room = min(room, int(pace.room))
         while queue and len(commands) < room:
             command = queue[0]
             account = by_id[command.client_id]
@@ -224,6 +235,8 @@ class ClientSession:
             account.in_flight += 1
             sent[command.client_id, command.number] = command
             commands.append(queue.popleft())
+        if pace is not None:
+            pace.charge(len(commands))
         starts = range(0, len(commands), FRAME_COMMANDS)
         return [ENCODER.encode(commands[start : start + FRAME_COMMANDS]) for start in starts]
 
@@ -245,7 +258,7 @@ class ClientSession:
         self._logging_on += 1
         self._control.append(Logon(account.name, account.last_seen, cancel_on_disconnect=account.cancels))
 
-    def _logged_on(self, logged: LoggedOn, _now_ms: int) -> None:
+    def _logged_on(self, logged: LoggedOn, now_ms: int) -> None:
         account = self.accounts.get(logged.client)
         if account is None or account.is_on:
             return
@@ -257,6 +270,7 @@ class ClientSession:
         self._by_id[logged.client_id] = account
         self.position, self.max_in_flight = logged.position, logged.max_in_flight
         self.window = max(logged.max_in_flight_total // 2, 1)
+        self._keep_pace(logged.max_per_s, now_ms)
         self.names.add_client(logged.client_id, logged.client)
         for instrument in logged.instruments:
             self.names.add_instrument(instrument)
@@ -264,6 +278,13 @@ class ClientSession:
         if not self._logging_on:
             self._go_back([key for key in self._sent if self._is_lost(key)])
             self._renewed.clear()
+
+    def _keep_pace(self, max_per_s: int, now_ms: int) -> None:
+        per_s = max_per_s * PACE
+        if not max_per_s:
+            self._pace = None
+        elif self._pace is None or self._pace.per_s != per_s:
+            self._pace = Bucket(per_s, max(1.0, per_s * PACE_S), now_ms / 1000)
 
     def _is_lost(self, key: tuple[int, int]) -> bool:
         """Whether a sent command was not taken, as the logons that have just been answered tell."""
@@ -290,7 +311,10 @@ class ClientSession:
             self._go_back(sent[sent.index(key) :])
 
     def _busy(self, refusal: Busy, now_ms: int) -> None:
-        self._paused_until_ms = now_ms + BUSY_PAUSE_MS
+        if refusal.wait_ms:
+            self._put_off_until_ms = now_ms + refusal.wait_ms
+        else:
+            self._paused_until_ms = now_ms + BUSY_PAUSE_MS
         self._expected(refusal, now_ms)
 
     def _rejected(self, rejected: Reject, _now_ms: int) -> None:

@@ -19,7 +19,7 @@ import zmq
 
 from engines.messages import COMMANDS
 from gateways.order.history import History, OldEntries
-from gateways.order.protocol import FRAME_BYTES_MAX
+from gateways.order.protocol import ENCODER, FRAME_BYTES_MAX, Reject
 from gateways.order.session import Limits, Session
 from sequencer.client import (
     LOCAL,
@@ -48,6 +48,8 @@ WAKE_FRAMES: Final = 256
 """Client frames taken in one wake, so that the stream is served as well."""
 TURN_MS: Final = 50
 CLIENT_HWM: Final = 10_000
+RECEIVE_HWM: Final = 256
+"""Frames of one connection that wait to be read: each may have FRAME_BYTES_MAX."""
 
 
 class Stream(Protocol):
@@ -132,18 +134,20 @@ class OrderGateway:
     def _take_frames(self, gate: Gate) -> None:
         for _ in range(WAKE_FRAMES):
             try:
-                key, (connection, *frames) = gate.receive()
+                key, (connection, *frames) = gate.receive(is_read=True)
             except zmq.Again:
                 return
             if key is None:
-                self.session.lost(connection, "its key was revoked")
                 continue
             if self._is_stolen(connection, key):
                 gate.refuse(f"it speaks on the connection of {self._holders.pop(connection).name}", key.name)
                 self.session.lost(connection, "another key speaks on its connection")
                 continue
             self._speaking = key
-            self.session.receive(connection, frames[0] if len(frames) == 1 else b"")
+            meter = gate.meter(key) if key is not LOCAL else None
+            if not self.session.receive(connection, frames[0] if len(frames) == 1 else b"", meter):
+                assert meter is not None, key
+                gate.refuse(meter.over_rate, key.name)
 
     def _is_stolen(self, connection: bytes, key: Key) -> bool:
         """Whether somebody else is logged on there: routing identities are free again when their connection is gone."""
@@ -184,8 +188,9 @@ class OrderGateway:
     def _listen(self) -> None:
         self._router = tune(self._context.socket(zmq.ROUTER), hwm=CLIENT_HWM)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._router.setsockopt(zmq.RCVHWM, RECEIVE_HWM)
         self._router.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)
-        self._gate = bind(self._router, self._endpoint, "endpoints.order", Door.ACCESS)
+        self._gate = bind(self._router, self._endpoint, "endpoints.order", Door.ACCESS, _over_limit)
         self.session.may_trade_as = self._may_trade_as
         self._poller.register(self._router, zmq.POLLIN)
         self.session.is_live = True
@@ -247,6 +252,10 @@ def run(config: Config, name: str, stop: StopSignal | None = None) -> None:
         gateway.close()
         reporter.close()
         context.destroy(linger=0)
+
+
+def _over_limit(why: str, _frames: list[bytes]) -> list[bytes]:
+    return [ENCODER.encode([Reject(0, 0, why)])]
 
 
 def _report(session: Session, subscriber: Subscriber, submitter: Submitter) -> dict[str, object]:

@@ -6,12 +6,13 @@ A client is on one connection or on none; a connection has any number of clients
 from gateways import events as e
 from gateways.order.rebuild import Want
 from gateways.order.reports import RecentReports
+from sequencer.limits import Meter
 
 
 class Link:
     """One connection: the clients logged on on it, and what is to be sent on it."""
 
-    __slots__ = ("awaits", "clients", "connection", "counts", "heard_ms", "parts", "sent_ms")
+    __slots__ = ("awaits", "clients", "connection", "counts", "heard_ms", "meter", "parts", "sent_ms")
 
     def __init__(self, connection: bytes, now_ms: int) -> None:
         self.connection = connection
@@ -20,6 +21,13 @@ class Link:
         self.parts: list[bytes] = []
         self.counts: list[int] = []
         self.heard_ms = self.sent_ms = now_ms
+        self.meter: Meter | None = None
+        """What its key may ask for; None: anything."""
+
+    def charge(self, requests: int) -> None:
+        """What was asked for here costs more than a request."""
+        if self.meter is not None:
+            self.meter.charge(requests)
 
     def drop(self, client: "Client") -> None:
         """Log a client off here, and await nothing from it any longer."""

@@ -39,7 +39,8 @@ OPERATOR_PREFIX: Final = "operator."
 HEARTBEAT_MS: Final = 1000
 LATEST: Final = -1
 """As `last_seen`: no reports of the past, only what comes from now on."""
-FRAME_BYTES_MAX: Final = 1 << 20
+FRAME_BYTES_MAX: Final = 256 << 10
+"""Of a client: 256 commands with the longest ids there are."""
 
 
 class LogoffReason(IntEnum):
@@ -108,7 +109,8 @@ class LoggedOn(Frame, frozen=True, tag=110):
     """The client's commands are taken from `last_number` + 1 on.
 
     At most `max_in_flight` of them may be unanswered, and `max_in_flight_total` over all clients of the
-    gateway. `position` is the place in the log up to which the gateway has seen everything.
+    gateway. `position` is the place in the log up to which the gateway has seen everything. Over the key of the
+    connection at most `max_per_s` commands a second are taken; 0: as many as come.
     """
 
     client_id: int
@@ -118,6 +120,7 @@ class LoggedOn(Frame, frozen=True, tag=110):
     max_in_flight: int
     max_in_flight_total: int
     instruments: list[Instrument]
+    max_per_s: int = 0
 
 
 class LoggedOff(Frame, frozen=True, tag=111):
@@ -137,10 +140,15 @@ class Expected(Frame, frozen=True, tag=112):
 
 
 class Busy(Frame, frozen=True, tag=113):
-    """Too much is in flight: wait for answers, or a little, then go on with this number."""
+    """Too much: go on with this number, after `wait_ms`, or where that is 0 after answers, or a little.
+
+    `text` says why, where it is not that too much is in flight.
+    """
 
     client_id: int
     next_number: int
+    wait_ms: int = 0
+    text: str = ""
 
 
 class Reject(Frame, frozen=True, tag=114):

@@ -14,6 +14,7 @@ Rules
   if it is well-formed, and if there is room. See `protocol` for what is said otherwise.
 - Refused is said once; then a connection is deaf to commands until the refused one comes again, so what
   is taken from a connection is in the order of what it sent.
+- What is over the rate of a connection's key is not taken: commands are refused by Busy, which says so, and how long.
 - Reports reach a client in log order and once, except that a client that asks for a repeat gets it.
 - What is drained in one wake is one batch, cut at `batch_messages`; nothing waits for a timer.
 """
@@ -59,11 +60,14 @@ from gateways.order.rebuild import Rebuild, Want
 from gateways.order.reports import Chunk, seal
 from gateways.orders import LiveOrder, Orders, runs, wide
 from sequencer.envelope import Entry
+from sequencer.limits import Meter
 
 FRAME_BYTES: Final = 1 << 20
 """Reports to one connection are cut into frames of about this size."""
 REGISTRATIONS_MAX: Final = 1024
 STATES_A_FRAME: Final = 1000
+REBUILD_REQUESTS: Final = 1 << 20
+"""What a look into the past costs who asks for it: all that its key may have."""
 _OFF_TEXTS: Final = {
     LogoffReason.REQUESTED: "logged off as requested",
     LogoffReason.TAKEN_OVER: "a newer logon of this client took over",
@@ -187,15 +191,42 @@ class Session:
 
     # --- from clients -------------------------------------------------------------------------
 
-    def receive(self, connection: bytes, data: bytes) -> None:
-        """Take one frame of a client. Whatever is in it, nothing is raised."""
+    def receive(self, connection: bytes, data: bytes, meter: Meter | None = None) -> bool:
+        """Take one frame of a client, within what its key may ask for; whether that was enough.
+
+        Whatever is in it, nothing is raised.
+        """
         try:
             messages = FROM_CLIENT.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if meter is not None and not meter.read(1):
+                return False
             self._say(self._heard(connection), Reject(0, 0, f"expected session messages and commands: {error}"))
             self._news.append(News(What.MALFORMED))
-            return
-        self.hear(connection, messages)
+            return True
+        granted = len(messages) if meter is None else meter.read(len(messages))
+        if granted == len(messages):
+            self.hear(connection, messages, meter)
+            return True
+        assert meter is not None, granted
+        self.hear(connection, messages[:granted], meter)
+        self._put_off(connection, messages[granted:], meter)
+        return False
+
+    def _put_off(self, connection: bytes, messages: list[Any], meter: Meter) -> None:
+        """Say of what is over a rate that it is not taken; of commands once, until the first of them comes again."""
+        link = self._heard(connection)
+        for message in messages:
+            if isinstance(message, Logon):
+                self._say(link, LoggedOff(0, message.client, LogoffReason.REFUSED, meter.over_rate))
+            elif type(message) in self._handlers:
+                if not isinstance(message, Heartbeat):
+                    self._say(link, Reject(0, 0, meter.over_rate))
+            else:
+                client, number = link.clients.get(message.client_id), message.number
+                if client is not None and link.awaits in (None, (client.client_id, number)):
+                    self._refuse(link, client, Busy(client.client_id, number, meter.wait_ms, meter.over_rate))
+                    return
 
     def _heard(self, connection: bytes) -> Link:
         """The connection that says something."""
@@ -203,9 +234,10 @@ class Session:
         link.heard_ms = self._now_ms
         return link
 
-    def hear(self, connection: bytes, messages: Iterable[Any]) -> None:
+    def hear(self, connection: bytes, messages: Iterable[Any], meter: Meter | None = None) -> None:
         """The same, of a client in this process, which needs no frame."""
         link, handlers = self._heard(connection), self._handlers
+        link.meter = meter
         strangers = set()
         for message in messages:
             handler = handlers.get(type(message))
@@ -299,17 +331,17 @@ class Session:
         link.drop(client)
         link.clients[client.client_id] = client
         client.link = link
-        self._say(link, self._logged_on(client, name))
+        self._say(link, self._logged_on(link, client, name))
         self._news.append(News(What.LOGGED_ON, name))
         if last_seen != LATEST:
             self._resume(client, link, last_seen)
 
-    def _logged_on(self, client: Client, name: str) -> LoggedOn:
+    def _logged_on(self, link: Link, client: Client, name: str) -> LoggedOn:
         limits = self.limits
         instruments = list(self.names.instruments.values())
         return LoggedOn(
             client.client_id, name, client.last_number, self.position, limits.in_flight_per_client,
-            limits.in_flight_total, instruments,
+            limits.in_flight_total, instruments, (link.meter.limits.requests_per_s or 0) if link.meter else 0,
         )  # fmt: skip
 
     def _logoff(self, link: Link, logoff: Logoff) -> None:
@@ -328,6 +360,7 @@ class Session:
             for one in self.live_orders(asked.client_id)
             if asked.client_order_id in ("", one.client_order_id)
         ]
+        link.charge(len(found))
         for start in range(0, max(1, len(found)), STATES_A_FRAME):
             part, is_last = found[start : start + STATES_A_FRAME], start + STATES_A_FRAME >= len(found)
             self._say(link, OrdersAre(asked.client_id, asked.request, self.position, part, is_last))
@@ -432,7 +465,9 @@ class Session:
         if last_seen >= client.recent.forgotten:
             for chunk in client.recent.after(last_seen):
                 self._send(link, chunk.count, chunk.encoded)
+                link.charge(chunk.count)
         else:
+            link.charge(REBUILD_REQUESTS)
             client.resume = Want(client.client_id, last_seen)
             self._wants.append(client.resume)
 

@@ -9,6 +9,7 @@ Rules:
 - What is not seen is resent byte-identically: from the last accepted number that a refusal tells, and
   after a silence. Repeats do no harm: the chain rule answers them.
 - Resending is paced: after a silence that doubles up to RESEND_MS_MAX, and begins anew when something is seen.
+- Who is over the rate of its key waits for a moment, and says the same again to the same node.
 - A process begins with `open`: from its OpenSession on, no batch of an earlier process can follow.
 - Replicas of an engine shard share one chain and open nothing: they `offer` sealed batches. Where the chain's next
   incarnation was opened, what they offered is refused as fenced until they have seen that, and `renew` it.
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sequencer.envelope import BATCH_HEADER_BYTES, CONTROL, NO_DIGEST, Batch, encode_batch
 from sequencer.errors import FencedError, IslandError
-from sequencer.protocol import ENCODER, Answer, AskPosition, NotLeader, PositionOf, Refused
+from sequencer.protocol import ENCODER, OVER_RATE, Answer, AskPosition, NotLeader, PositionOf, Refused
 
 FRAME_BYTES_MAX = 1 << 20
 RESEND_MS = 250
@@ -31,6 +32,7 @@ REFUSAL_PAUSE_MS = 20
 """Refusals come one a frame; what follows the first is resent once."""
 LEADERLESS_PAUSE_MS = 50
 """After a node said that nobody leads: an election takes longer than a round of questions."""
+OVER_RATE_PAUSE_MS = 100
 ENDPOINTS_MAX = 16
 
 
@@ -78,6 +80,8 @@ class Submission:
         self._resend_ms = RESEND_MS
         self._resent_ms = 0
         self._ask_again_ms: int | None = None
+        self._paced_until_ms: int | None = None
+        """Nothing is sent until then: we were over our key's rate."""
         self._leader = leader
         self._leader_known = ""
         self._silent = ""
@@ -143,7 +147,7 @@ class Submission:
 
     def flush(self) -> None:
         """Send what is queued, in as few frames as they fit."""
-        if self._queue:
+        if self._queue and self._paced_until_ms is None:
             queue, self._queue = self._queue, []
             self._send_batches(queue)
 
@@ -206,6 +210,10 @@ class Submission:
         if self._ask_again_ms is not None and now_ms >= self._ask_again_ms:
             self._rotate()
             self._resend()
+        if self._paced_until_ms is not None:
+            if now_ms >= self._paced_until_ms:
+                self._resend()
+            return
         waits = self._unconfirmed or self._asking or self._opening is not None
         if not waits or now_ms - max(self._progress_ms, self._resent_ms) < self._resend_ms:
             return
@@ -222,7 +230,9 @@ class Submission:
                 f"the node refused batch {refused.refused_number} of {self.sender!r} as {refused.verdict}: "
                 "see its [channels], what the key may (`sequencer keys list`), and that both run the same version"
             )
-        if refused.verdict == "fenced":
+        if refused.verdict == OVER_RATE:
+            self._paced_until_ms = self._paced_until_ms or self._now_ms() + OVER_RATE_PAUSE_MS
+        elif refused.verdict == "fenced":
             self._on_fenced(refused)
         elif refused.verdict == "gap" and self._now_ms() - self._resent_ms > REFUSAL_PAUSE_MS:
             self._resend(after=refused.number)
@@ -268,7 +278,7 @@ class Submission:
         self.target = self._ingress[(place + 1) % len(self._ingress)]
 
     def _resend(self, after: int = 0) -> None:
-        self._resent_ms, self._ask_again_ms = self._now_ms(), None
+        self._resent_ms, self._ask_again_ms, self._paced_until_ms = self._now_ms(), None, None
         self.outbox.clear()
         if self._asking:
             self.outbox.append(ENCODER.encode(AskPosition(self.sender)))

@@ -382,7 +382,7 @@ def test_keys_are_listed_with_what_they_are_for(venue: Running):
     assert rows["matching-9", False]["rights"] == "submits as matching.*; is matching-9, matching-9-*"
     assert {key.name for key in read_keys(venue.config.keys_path).listed} == {name for name, _is_revoked in rows}
     assert set(json.loads(venue.run("keys", "list", "-o", "json").stdout)[0]) == {
-        "name", "role", "rights", "public", "revoked"
+        "name", "role", "rights", "limits", "public", "revoked"
     }  # fmt: skip
 
 

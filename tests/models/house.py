@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from msgspec.structs import replace
 
 from gateways.layout import free_ports
 from sequencer.doorman import Refusal
-from sequencer.keyring import Keyring, issue, revoke, secret_path
-from sequencer.keys import FILE_NAME, Door, Role
+from sequencer.keyring import Keyring, issue, read_keys, revoke, secret_path, write_keys
+from sequencer.keys import FILE_NAME, Door, Keys, Role
+from sequencer.limits import Limits
 from sequencer.sockets import Context, Gate, bind, connect, tune
 from tests.models.running import until
 
@@ -37,10 +39,10 @@ class House:
         return self.contexts[-1]
 
     def door(self, door: Door, kind: int = zmq.ROUTER) -> tuple[str, "zmq.Socket[bytes]", Gate]:
-        """Listen."""
+        """Listen. Who is over a limit is told why."""
         endpoint = self.endpoint()
         socket = tune(self.server.socket(kind))
-        return endpoint, socket, bind(socket, endpoint, "key", door)
+        return endpoint, socket, bind(socket, endpoint, "key", door, lambda why, _frames: [why.encode()])
 
     def endpoint(self) -> str:
         endpoint = f"tcp://127.0.0.1:{next(self.ports)}"
@@ -60,6 +62,12 @@ class House:
     def revoke(self, name: str) -> None:
         """And let the server take note."""
         revoke(self.list, name)
+        assert self.server.changed()
+
+    def limit(self, name: str, limits: Limits) -> None:
+        """Let a key ask for no more than this, and the server take note."""
+        listed = read_keys(self.list).listed
+        write_keys(self.list, Keys(replace(key, limits=limits) if key.name == name else key for key in listed))
         assert self.server.changed()
 
     def close(self) -> None:

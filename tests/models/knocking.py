@@ -97,11 +97,14 @@ class Caller:
 
     def drain(self, door: Door) -> int:
         """Throw away what has come; how much it was."""
-        socket, count = self._sockets[door], 0
+        return len(self.come(door))
+
+    def come(self, door: Door) -> list[list[bytes]]:
+        """What has come, and was not read yet."""
+        socket, come = self._sockets[door], []
         while socket.type != zmq.PUSH and socket.poll(0):
-            socket.recv_multipart()
-            count += 1
-        return count
+            come.append(socket.recv_multipart())
+        return come
 
     def _knock(self, door: Door) -> "zmq.Socket[bytes] | None":
         socket = tune(self._context.socket(SPEAKS.get(door, zmq.DEALER)))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from sequencer.client.submission import Submission
 from sequencer.envelope import CONTROL, Batch, encode_batch, split_batches
 from sequencer.errors import IslandError
-from sequencer.protocol import QUESTIONS, AskPosition
+from sequencer.node import over_limit
+from sequencer.protocol import ANSWERS, QUESTIONS, AskPosition
 from sequencer.sessions import Position
 from tests.scenarios import looks
 from tests.scenarios.stage import COMMANDS, ENGINES, Node, Stage
@@ -177,7 +178,10 @@ class Senders:
         submission.flush()
 
     def posts(self, name: str, fate: str = "") -> None:
-        """What it has to say goes to the node that it has chosen; `lost`: on the way; `unheard`: the answers are."""
+        """What it has to say goes to the node that it has chosen.
+
+        `lost`: on the way; `unheard`: the answers are; `over`: the rate of its key, so that the node reads none of it.
+        """
         submission = self._clients[name].submission
         to, frames = submission.target, list(submission.outbox)
         submission.outbox.clear()
@@ -185,9 +189,9 @@ class Senders:
         if not frames:
             self._tell(name, "has nothing to say")
         for frame in frames:
-            answer = None if fate == "lost" or node.orderer is None else _take_any(node, bytes(frame))
+            answer = None if fate == "lost" or node.orderer is None else _take_any(node, bytes(frame), fate)
             self._tell(name, f"to {to}: {self._what(bytes(frame))}{f', {fate}' if fate else ''}")
-            if answer is not None and not fate:
+            if answer is not None and fate in ("", "over"):
                 self._tell(to, looks.answer(answer, self._stage.sealed))
                 self._attempt(name, lambda heard=answer: submission.hear(heard))
         if node.orderer is not None:
@@ -234,7 +238,9 @@ def _take(node: Node, frame: bytes) -> object:
     return node.orderer.take(frame, lambda channel: raft.fit or channel in (CONTROL, ENGINES), raft.leader)
 
 
-def _take_any(node: Node, frame: bytes) -> object:
+def _take_any(node: Node, frame: bytes, fate: str) -> object:
+    if fate == "over":
+        return ANSWERS.decode(over_limit("", [frame])[0])
     if frame[:4] == b"ISB1":
         return _take(node, frame)
     question = QUESTIONS.decode(frame)

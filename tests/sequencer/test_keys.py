@@ -14,6 +14,7 @@ from sequencer.errors import ConfigError
 from sequencer.keys import (
     LOCAL,
     OPERATOR,
+    USUAL,
     Z85,
     Z85_CHARACTERS,
     Door,
@@ -24,6 +25,7 @@ from sequencer.keys import (
     operator_sender,
     standard,
 )
+from sequencer.limits import LIMIT_MAX, Limits
 
 ENTERS: Final[dict[Role, str]] = {
     #             peer stream ingress replayer access feed
@@ -41,10 +43,13 @@ names = st.text(
 )  # fmt: skip
 patterns = st.lists(st.text(st.characters(exclude_categories=("C", "Z")), max_size=12), max_size=3).map(tuple)
 publics = st.text(st.sampled_from(Z85), min_size=Z85_CHARACTERS, max_size=Z85_CHARACTERS)
+some = st.none() | st.integers(1, LIMIT_MAX)
+limits = st.builds(Limits, some, some, some, some)
 keys = st.builds(
     Key,
     name=names, role=st.sampled_from(Role), public=publics, senders=patterns, processes=patterns, clients=patterns,
-    serves=patterns, operates=st.booleans(), revoked=st.sampled_from(("", "2026-11-30T03:00:00+00:00")),
+    serves=patterns, operates=st.booleans(), limits=limits,
+    revoked=st.sampled_from(("", "2026-11-30T03:00:00+00:00")),
 )  # fmt: skip
 
 
@@ -210,6 +215,12 @@ WRONG: Final = {
     "a name that is a pattern": (GOOD.replace('"a"', '"*"'), "expected a name"),
     "a name that is not to be printed": (GOOD.replace('"a"', r'"a\u001b"'), "expected a name"),
     "a pattern that is not to be printed": (GOOD + 'senders = ["\\u007f"]\n', "can be printed"),
+    "a limit that is none": (GOOD + "limits = { colour = 1 }\n", "colour"),
+    "a limit that is text": (GOOD + 'limits = { connections = "two" }\n', "connections"),
+    "a limit of nothing": (
+        GOOD + "limits = { requests_per_s = 0 }\n",
+        r"a\.limits\.requests_per_s: expected 1 to \d+, got 0: leave it out for what is usual for the role of a reader",
+    ),
     "one key for two": (GOOD + GOOD.replace('"a"', '"b"'), "a has the same"),
     "two keys for one": (GOOD + GOOD.replace(public(1), public(2)), "a: expected one key that counts"),
 }
@@ -234,3 +245,21 @@ def test_no_key_is_listed_that_could_not_be_read_again(name: str):
     except ConfigError:
         return
     assert Keys.parse(listed.text()).listed == listed.listed
+
+
+def test_a_key_may_ask_for_what_is_usual_for_its_role_or_what_its_limits_say():
+    """One that is left out is that of the role, and none is missing."""
+    narrow = key("a", Role.CLIENT, limits=Limits(requests_per_s=7))
+    usual = USUAL[Role.CLIENT]
+
+    assert key("a", Role.CLIENT).bounds == usual
+    assert narrow.bounds == Limits(7, usual.bytes_per_s, usual.message_bytes, usual.connections)
+    assert all(not USUAL[role].problem and str(USUAL[role]).count(",") >= 3 for role in Role)
+
+
+def test_a_change_of_limits_is_told():
+    """So that who is connected can be told of them."""
+    before = Keys([key("a")])
+
+    assert before.changed_since(before) == frozenset()
+    assert Keys([key("a", limits=Limits(connections=1))]).changed_since(before) == {public(1)}

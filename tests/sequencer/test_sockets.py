@@ -4,6 +4,7 @@ import os
 import re
 import socket as plain
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,18 +12,20 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from sequencer import doorman, sockets
 from sequencer.client import Subscriber
 from sequencer.config import Source
-from sequencer.doorman import Doorman
+from sequencer.doorman import Doorman, Refusal
 from sequencer.envelope import Entry, Heartbeat
 from sequencer.errors import ConfigError, IslandError
 from sequencer.key_watch import KeyWatch
 from sequencer.keyring import read_pair, secret_path
 from sequencer.keys import Door
+from sequencer.limits import BURST_REQUESTS_MIN, PATIENCE_S, Limits
 from sequencer.logs import NoLog
 from sequencer.protocol import ENCODER, STORE_QUESTIONS, Fetched
 from sequencer.publisher import Publisher
-from sequencer.sockets import Context, bind, connect, tune
+from sequencer.sockets import Context, Gate, bind, connect, set_heartbeats, tune
 from tests.models.entries import CLUSTER, chain
 from tests.models.house import House, attempt, drained, heard, listen
 from tests.models.running import until
@@ -286,3 +289,112 @@ def test_a_publisher_renews_itself_as_often_as_keys_are_revoked(house: House):
         until(lambda: (node.turn(), node.publisher.is_listening)[1], "it listens again")
 
     until(lambda: house.server.doorman.watched == 2, "the doorman forgets the sockets that are gone")
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+class Rest:
+    """A clock of the gates that stands still: nothing is let through for slowness."""
+
+    now_s = time.monotonic() + 3600
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now_s
+
+
+@pytest.fixture
+def rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "time", Rest)
+
+
+def all_heard(gate: Gate, count: int) -> list[bytes]:
+    """What is heard of so many messages that come."""
+    taken = [until(lambda: attempt(gate.receive), "a message") for _ in range(count)]
+    return [frames[-1] for key, frames in taken if key is not None]
+
+
+@pytest.mark.usefixtures("rest")
+def test_what_is_over_a_limit_is_not_heard_and_both_sides_are_told(house: House):
+    """A burst is; of the rest its holder hears why, and so does the log. Who has another key is heard meanwhile."""
+    endpoint, _socket, gate = house.door(Door.FEED)
+    house.limit("ann", Limits(requests_per_s=1))
+    burst = int(BURST_REQUESTS_MIN)
+    fast = house.speak("ann", endpoint, b"0")
+    for number in range(1, burst + 5):
+        fast.send(b"%d" % number)
+    taken = all_heard(gate, burst + 5)
+    house.speak("bob", endpoint, b"hello")
+
+    assert taken == [b"%d" % number for number in range(burst)]
+    assert fast.recv() == b"over its rate: 1 requests/s"
+    assert heard(gate) == ("bob", b"hello")
+    assert {(one.key, one.door, one.why) for one in house.refusals()} == {
+        ("ann", Door.FEED, "over its rate: 1 requests/s")
+    }
+
+
+def test_limits_that_change_count_for_the_next_message(house: House):
+    """A key that may ask for more is heard again at once, on the same connection."""
+    endpoint, _socket, gate = house.door(Door.FEED)
+    house.limit("ann", Limits(message_bytes=2))
+    ann = house.speak("ann", endpoint, b"long")
+    assert all_heard(gate, 1) == []
+    house.limit("ann", Limits(message_bytes=4))
+    ann.send(b"long")
+
+    assert heard(gate) == ("ann", b"long")
+
+
+@pytest.mark.usefixtures("rest")
+def test_who_goes_on_is_hung_up_on_and_not_let_in_for_a_while(house: House):
+    """His connection ends, the next is refused for the time being; another's goes on."""
+    endpoint, _socket, gate = house.door(Door.FEED)
+    house.limit("ann", Limits(requests_per_s=1))
+    bob = house.speak("bob", endpoint, b"first")
+    assert heard(gate) == ("bob", b"first")
+    ann = tune(house.holding("ann").socket(zmq.DEALER))
+    monitor = ann.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    connect(ann, endpoint)
+    count = int(BURST_REQUESTS_MIN * (1 + PATIENCE_S))
+    for _ in range(count):
+        ann.send(b"x")
+    assert len(all_heard(gate, count)) == BURST_REQUESTS_MIN
+    event = recv_monitor_message(monitor)["event"]
+    until(lambda: [one for one in house.refusals() if one.why == "it was cut off for a flood"], "he is not let in")
+    bob.send(b"second")
+
+    assert event == zmq.EVENT_DISCONNECTED
+    assert heard(gate) == ("bob", b"second")
+
+
+def test_a_key_that_shakes_hands_without_end_has_to_wait(house: House, monkeypatch: pytest.MonkeyPatch):
+    """So many connections at once; the next one is put off, and another's is not."""
+    monkeypatch.setattr(doorman, "HANDSHAKES_PER_S", 0.001)
+    monkeypatch.setattr(doorman, "HANDSHAKES_BURST", 2.0)
+    endpoint, _socket, gate = house.door(Door.FEED)
+    held = [house.speak("ann", endpoint, b"hello") for _ in range(3)]
+    until(lambda: _put_off(house), "one that is put off")
+    house.speak("bob", endpoint, b"hello")
+
+    assert sorted(heard(gate)[0] for _ in held) == ["ann", "ann", "bob"]
+    assert {one.key for one in _put_off(house)} == {"ann"}
+
+
+def _put_off(house: House) -> list[Refusal]:
+    return [one for one in house.refusals() if "handshakes" in one.why]
+
+
+READS = (zmq.ROUTER, zmq.PULL, zmq.SUB)
+"""The ends at which data waits to be read, perhaps for long."""
+
+
+@pytest.mark.parametrize("kind", [zmq.ROUTER, zmq.PULL, zmq.SUB, zmq.DEALER, zmq.PUSH, zmq.PUB, zmq.XPUB])
+def test_one_end_of_a_connection_pings_and_not_the_one_that_reads(kind: int):
+    """A ping that is due while its peer has hung up, and what it sent is not read yet, would abort the process."""
+    with zmq.Context() as made, tune(made.socket(kind)) as socket:
+        set_heartbeats(socket, "tcp://elsewhere:1")
+        assert bool(socket.getsockopt(zmq.HEARTBEAT_IVL)) == (kind not in READS)
+        set_heartbeats(socket, "ipc://here")
+        assert not socket.getsockopt(zmq.HEARTBEAT_IVL)

@@ -145,3 +145,26 @@ def test_a_refused_command_takes_no_number():
         client.submit("C1", m.NewOrder(0, 0, 1, "a", 7, 1, 1))
 
     assert client.submit("C1", cancel()) == 1
+
+
+def test_a_client_keeps_to_the_rate_of_its_key():
+    """In any second no more commands go out than it may send, and in time all of them do."""
+    client = connected(1, max_per_s=1000, max_in_flight=10_000, max_in_flight_total=20_000)
+    for _ in range(2000):
+        client.submit("C1", cancel())
+    sent = [(now_ms, number) for now_ms in range(NOW, NOW + 3000, 10) for _id, number in client.asks(now_ms)]
+
+    assert [number for _now_ms, number in sent] == list(range(1, 2001))
+    assert max(sum(at_ms <= one < at_ms + 1000 for one, _number in sent) for at_ms, _number in sent) <= 1000
+
+
+def test_who_is_over_its_rate_waits_for_as_long_as_it_was_told():
+    """Answers that come meanwhile do not change that."""
+    client = connected(1)
+    client.submit("C1", cancel()), client.submit("C1", cancel())
+    assert client.asks() == [(1, 1), (1, 2)]
+    client.take(p.Busy(1, 2, 200, "over its rate"))
+    client.take(answer(1, 1, 11))
+
+    assert client.asks(NOW + 199) == []
+    assert client.asks(NOW + 200) == [(1, 2)]

@@ -11,6 +11,8 @@ from engines import messages as m
 from gateways import events as e
 from gateways.order import protocol as p
 from gateways.order.session import Limits, Session
+from sequencer.limits import Limits as Bounds
+from sequencer.limits import Meter
 from tests.models.island import Island
 
 A, B = b"connection a", b"connection b"
@@ -448,3 +450,70 @@ def test_what_the_stream_has_not_brought_yet_is_not_rebuilt():
     gateway.session.stream(ahead)
     got += [message for _link, frame in gateway.session.duties().frames for message in p.FROM_GATEWAY.decode(frame)]
     assert [report.client_order_id for report in reports(got)] == ["o1", "o2", "o3", "o4", "o5"]
+
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+def metered(requests_per_s: int = 1000) -> Meter:
+    """Of a key that has just come; a burst is a quarter of a second's, and no fewer than BURST_REQUESTS_MIN."""
+    return Meter(Bounds(requests_per_s, 1 << 30, 1 << 20, 10), 0.0)
+
+
+def test_what_is_over_a_rate_is_refused_once_and_names_the_rate_and_the_number():
+    """A burst of a frame is taken; of the rest one Busy tells, and all behind it is dropped until that comes again."""
+    gateway, meter = Gateway(), metered()
+    gateway.log_on(A)
+    frame = p.ENCODER.encode([new(number) for number in range(1, 301)])
+
+    assert not gateway.session.receive(A, frame, meter)
+    assert not gateway.session.receive(A, p.ENCODER.encode([new(301)]), meter)
+    got = gateway.settle()[A]
+
+    assert [one for one in got if isinstance(one, p.Busy)] == [p.Busy(1, 251, meter.wait_ms, meter.over_rate)]
+    assert gateway.log() == [new(number) for number in range(1, 251)]
+    assert "1,000 requests/s" in meter.over_rate
+
+
+def test_who_waits_as_told_goes_on_where_he_was():
+    """After `wait_ms` the number that was refused is taken, and nothing was lost or taken twice."""
+    gateway, meter = Gateway(), metered()
+    gateway.log_on(A)
+    gateway.session.receive(A, p.ENCODER.encode([new(number) for number in range(1, 301)]), meter)
+    gateway.settle()
+    meter.requests.fill(meter.wait_ms / 1000)
+
+    assert gateway.session.receive(A, p.ENCODER.encode([new(number) for number in range(251, 301)]), meter)
+    assert [one.number for one in reports(gateway.settle()[A])] == list(range(251, 301))
+
+
+def test_a_logon_tells_the_rate():
+    """That of the connection's key; none, where it has none."""
+    gateway, meter = Gateway(), metered()
+    gateway.session.receive(A, p.ENCODER.encode([p.Logon("C1")]), meter)
+    [first] = [one for one in gateway.settle()[A] if isinstance(one, p.LoggedOn)]
+
+    assert (first.max_per_s, gateway.log_on(B, "C2").max_per_s) == (1000, 0)
+
+
+def test_logons_and_questions_over_a_rate_are_refused_with_the_reason():
+    """They are answered, too."""
+    gateway, meter = Gateway(), metered()
+    gateway.log_on(A)
+    meter.charge(1000)
+    gateway.session.receive(A, p.ENCODER.encode([p.Logon("C2"), p.AskOrders(1, 1), p.Heartbeat()]), meter)
+
+    assert gateway.settle()[A] == [
+        p.LoggedOff(0, "C2", p.LogoffReason.REFUSED, meter.over_rate),
+        p.Reject(0, 0, meter.over_rate),
+    ]
+
+
+def test_a_logon_costs_what_it_has_sent_again():
+    """Who asks for the past again and again is over its rate."""
+    gateway, meter = Gateway(), metered()
+    gateway.log_on(A)
+    gateway.send(A, *(new(number) for number in range(1, 301)))
+    again = [gateway.session.receive(A, p.ENCODER.encode([p.Logon("C1", 0)]), meter) for _ in range(2)]
+
+    assert again == [True, False]
