@@ -7,6 +7,7 @@ Rules
 - A domain is a Door: in comes who has a key in the list that enters it. The user id of a connection is its public key.
 - It is a thread of its own, since libzmq asks while the process's loop is busy. Should it die, nobody is let in:
   sockets that listen have ZAP_ENFORCE_DOMAIN.
+- Where others only listen (streams), `Listeners` cuts off who says much, and its key has no handshake for a while.
 - It asks at the handshake only. What a key that was revoked since says is dropped where it is received.
 - Handshakes of a key are bounded (HANDSHAKES_PER_S), and who was cut off for a flood has none for a while. That is said
   to libzmq as 300, temporary: it tries again, as it does not after a 400.
@@ -18,7 +19,8 @@ import itertools
 import threading
 import time
 from collections import deque
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import zmq
 from zmq.utils import z85
@@ -26,10 +28,14 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sequencer.keyring import Keyring
 from sequencer.keys import Door
-from sequencer.limits import Bucket
+from sequencer.limits import CUT_S, Bucket
+from sequencer.listeners import LOOK_MS, Cut, Listeners
+from sequencer.sockets import readable
 
 _ENDPOINT: Final = "inproc://zeromq.zap.01"
 _WATCHED: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
+_COMING_AND_GOING: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_FLOOD: Final = "it was cut off: who listens here has next to nothing to say"
 _WHY: Final[dict[int, str]] = {
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the connection ended within the handshake",
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "no CURVE handshake with our key",
@@ -54,6 +60,14 @@ class Refusal(NamedTuple):
     """Whose key was shown; the key, where it is nobody's."""
 
 
+class _Watched(NamedTuple):
+    """A socket that listens."""
+
+    door: str
+    listeners: Listeners
+    """Who came in, where others only listen; nobody elsewhere."""
+
+
 class Doorman:
     """The thread. `watch` sockets that listen; `close` before the context ends."""
 
@@ -65,24 +79,26 @@ class Doorman:
         self._asked.setsockopt(zmq.LINGER, 0)
         self._asked.bind(_ENDPOINT)
         self._commands = f"inproc://doorman-{id(self):x}"
-        self._monitors: dict[zmq.Socket[bytes], str] = {}
-        """What tells of failures -> at which door. The thread's."""
+        self._watched: dict[zmq.Socket[bytes], _Watched] = {}
+        """By what tells of it. The thread's."""
         self._numbers = itertools.count()
         self._barred: dict[str, float] = {}
         """Public key -> until when nobody is let in with it."""
         self._handshakes: dict[str, Bucket] = {}
         """Public key -> room for more; the thread's."""
+        self._poller = zmq.Poller()
         self._orders = context.socket(zmq.PAIR)
         self._orders.setsockopt(zmq.SNDTIMEO, round(STOP_S * 1000))
         self._orders.bind(self._commands)
         self._thread = threading.Thread(target=self._run, name="doorman", daemon=True)
         self._thread.start()
 
-    def watch(self, socket: "zmq.Socket[bytes]", door: Door) -> None:
-        """Tell of handshakes that fail at a socket."""
+    def watch(self, socket: "zmq.Socket[bytes]", door: Door, port: str) -> None:
+        """Tell of handshakes that fail at a socket which is to listen there; where it only speaks, of who says much."""
         endpoint = f"{self._commands}-{next(self._numbers)}"
-        socket.monitor(endpoint, _WATCHED)
-        self._orders.send_multipart([door.encode(), endpoint.encode()])
+        speaks = socket.type in (zmq.PUB, zmq.XPUB)
+        socket.monitor(endpoint, _WATCHED | _COMING_AND_GOING if speaks else _WATCHED)
+        self._orders.send_multipart([door.encode(), endpoint.encode(), port.encode() if speaks else b""])
 
     def refuse(self, door: Door, why: str, who: str) -> None:
         """Have it told that a message was not taken."""
@@ -95,7 +111,7 @@ class Doorman:
     @property
     def watched(self) -> int:
         """How many sockets it knows that listen."""
-        return len(self._monitors)
+        return len(self._watched)
 
     @property
     def is_alive(self) -> bool:
@@ -117,35 +133,55 @@ class Doorman:
         try:
             self._serve(orders)
         finally:
-            for socket in (*self._monitors, orders, self._asked):
+            for watched in self._watched.values():
+                watched.listeners.close()
+            for socket in (*self._watched, orders, self._asked):
                 socket.close(linger=0)
 
     def _serve(self, orders: "zmq.Socket[bytes]") -> None:
         """Answer libzmq until told to end."""
-        monitors = self._monitors
-        poller = zmq.Poller()
+        poller = self._poller
         poller.register(self._asked, zmq.POLLIN)
         poller.register(orders, zmq.POLLIN)
         while True:
-            for socket, _events in poller.poll():
-                if socket is self._asked:
-                    self._judge(self._asked.recv_multipart())
-                elif socket is orders:
-                    door, endpoint = orders.recv_multipart()
-                    if not door:
-                        return
-                    monitor = self._context.socket(zmq.PAIR)
-                    monitor.connect(endpoint.decode())
-                    monitors[monitor] = door.decode()
-                    poller.register(monitor, zmq.POLLIN)
-                else:
-                    event = parse_monitor_message(socket.recv_multipart())["event"]
-                    if event == zmq.EVENT_MONITOR_STOPPED:
-                        poller.unregister(socket)
-                        socket.close(linger=0)
-                        del monitors[socket]
-                    elif event in _WHY:  # one that failed for its key was told already
-                        self.refusals.append(Refusal(monitors[socket], _WHY[event]))
+            is_quiet = not any(watched.listeners for watched in self._watched.values())
+            ready = dict(poller.poll(None if is_quiet else LOOK_MS))
+            if orders in ready and not self._obey(*orders.recv_multipart()):
+                return
+            for monitor, watched in list(self._watched.items()):
+                while monitor in ready and not monitor.closed and readable(monitor):
+                    self._note(monitor, watched, parse_monitor_message(monitor.recv_multipart()))
+                for cut in watched.listeners.look():
+                    self._cut(watched.door, cut)
+            if self._asked in ready:  # who comes in was told of by now
+                self._judge(self._asked.recv_multipart())
+
+    def _obey(self, door: bytes, endpoint: bytes = b"", port: bytes = b"") -> bool:
+        """Watch a door; whether to go on."""
+        if door:
+            monitor = self._context.socket(zmq.PAIR)
+            monitor.connect(endpoint.decode())
+            self._watched[monitor] = _Watched(door.decode(), Listeners(int(port or 0)))
+            self._poller.register(monitor, zmq.POLLIN)
+        return bool(door)
+
+    def _note(self, monitor: "zmq.Socket[bytes]", watched: "_Watched", told: Mapping[str, Any]) -> None:
+        event = told["event"]
+        if event == zmq.EVENT_MONITOR_STOPPED:
+            self._poller.unregister(monitor)
+            monitor.close(linger=0)
+            self._watched.pop(monitor).listeners.close()
+        elif event == zmq.EVENT_ACCEPTED:
+            watched.listeners.accepted(told["value"])
+        elif event == zmq.EVENT_DISCONNECTED:
+            watched.listeners.closed(told["value"])
+        elif event in _WHY:  # one that failed for its key was told already
+            self.refusals.append(Refusal(watched.door, _WHY[event]))
+
+    def _cut(self, door: str, cut: Cut) -> None:
+        if cut.public:
+            self.bar(cut.public, time.monotonic() + CUT_S)
+        self.refusals.append(Refusal(door, _FLOOD, cut.address, self._keyring.keys.whose(cut.public)))
 
     def _judge(self, frames: list[bytes]) -> None:
         if len(frames) < 8:
@@ -159,6 +195,10 @@ class Doorman:
             self.refusals.append(
                 Refusal(domain.decode(), why, address.decode(errors="replace"), self._keyring.keys.whose(public))
             )
+        else:
+            for watched in self._watched.values():
+                if watched.door == domain.decode():
+                    watched.listeners.admitted(address.decode(), public)
         said = (*status, b"") if why else (*_ADMITTED, public.encode())
         self._asked.send_multipart([peer, b"", version, request, *said, b""])
 

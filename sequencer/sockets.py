@@ -212,8 +212,8 @@ def bind(
     `over` makes the frames that are said to who is over a limit, of why and of those that were not heard.
     """
     made = _context_of(socket) if needs_keys(endpoint) else None
-    doorman = made.doorman if made is not None else None
     if made is not None:
+        made.doorman.watch(socket, door, endpoint.rpartition(":")[2])
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, made.keyring.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, door.encode())
@@ -232,8 +232,6 @@ def bind(
         raise IslandError(f"cannot listen on {endpoint} ({key}): {why}") from None
     finally:
         os.umask(umask)
-    if doorman is not None:
-        doorman.watch(socket, door)
     return Gate(socket, door, made, over)
 
 

@@ -23,7 +23,7 @@ from sequencer.keyring import read_pair, secret_path
 from sequencer.keys import Door
 from sequencer.limits import BURST_REQUESTS_MIN, PATIENCE_S, Limits
 from sequencer.logs import NoLog
-from sequencer.protocol import ENCODER, STORE_QUESTIONS, Fetched
+from sequencer.protocol import ENCODER, HEARTBEATS_OF, STORE_QUESTIONS, Fetched
 from sequencer.publisher import Publisher
 from sequencer.sockets import Context, Gate, bind, connect, set_heartbeats, tune
 from tests.models.entries import CLUSTER, chain
@@ -388,6 +388,38 @@ def _put_off(house: House) -> list[Refusal]:
 
 READS = (zmq.ROUTER, zmq.PULL, zmq.SUB)
 """The ends at which data waits to be read, perhaps for long."""
+
+
+BEAT = Heartbeat(CLUSTER, 1, 1, 1, 0, stale=False, leads=True)
+
+
+def test_who_subscribes_without_end_is_cut_off_from_a_stream(house: House):
+    """Each subscription costs the publisher time and memory: the others go on to hear it, and the key is kept out."""
+    endpoint = house.endpoint()
+    stream = Publisher(endpoint, "node-1", heartbeat_ms=1, context=house.server, key="key")
+    honest, flood = listen(house.holding("gone"), endpoint), tune(house.holding("audit").socket(zmq.XSUB))
+    connect(flood, endpoint)
+    now_ms = 0
+
+    def flooded() -> bool:
+        nonlocal now_ms
+        now_ms += 1
+        stream.beat(now_ms, (1, True), lambda: BEAT)
+        for _ in range(200):
+            attempt(lambda: flood.send(b"\1" + os.urandom(500), zmq.NOBLOCK))
+        return {(one.key, one.why.partition(":")[0]) for one in house.refusals()} >= {
+            ("audit", "it was cut off"),
+            ("audit", "it was cut off for a flood"),
+        }
+
+    until(flooded, "the flooder is cut off, and not let in again")
+    drained(honest)
+    stream.beat(now_ms + 1, (1, True), lambda: BEAT)
+
+    assert until(lambda: attempt(honest.recv_multipart), "a heartbeat")[0] == HEARTBEATS_OF + b"node-1"
+    assert {one.key for one in house.refusals()} == {"audit"}
+    flood.close(linger=0)
+    stream.close()
 
 
 @pytest.mark.parametrize("kind", [zmq.ROUTER, zmq.PULL, zmq.SUB, zmq.DEALER, zmq.PUSH, zmq.PUB, zmq.XPUB])
