@@ -17,12 +17,13 @@ from sequencer.client.stop import StopSignal, stop_signal
 from sequencer.client.submitter import Submitter
 from sequencer.client.subscriber import Subscriber
 from sequencer.config import Source
+from sequencer.gate import Gate
 from sequencer.key_watch import KeyWatch
 from sequencer.keys import LOCAL, Door, Key, key_of_operator
 from sequencer.logs import Level, Log, NoLog, open_log
 from sequencer.memory import bound_memory, hold_memory, host_mib
 from sequencer.protocol import SnapshotsAre, StoredSnapshot
-from sequencer.sockets import Context, Gate, bind, connect, needs_keys, not_let_in, readable, refusals_of, tune
+from sequencer.sockets import Context, bind, connect, needs_keys, not_let_in, readable, refusals_of, tune
 
 __all__ = [
     "GOODBYE_MS",

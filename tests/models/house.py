@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from gateways.layout import free_ports
 from sequencer.doorman import Refusal
+from sequencer.gate import Gate
 from sequencer.keyring import Keyring, issue, read_keys, revoke, secret_path, write_keys
 from sequencer.keys import FILE_NAME, Door, Keys, Role
 from sequencer.limits import Limits
-from sequencer.sockets import Context, Gate, bind, connect, tune
+from sequencer.sockets import Context, bind, connect, tune
 from tests.models.running import until
 
 ROLES = {"node-1": Role.NODE, "gone": Role.READER, "audit": Role.READER, "ann": Role.CLIENT, "bob": Role.CLIENT}

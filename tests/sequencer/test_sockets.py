@@ -12,12 +12,13 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from sequencer import doorman, sockets
+from sequencer import doorman, gate
 from sequencer.client import Subscriber
 from sequencer.config import Source
 from sequencer.doorman import Doorman, Refusal
 from sequencer.envelope import Entry, Heartbeat
 from sequencer.errors import ConfigError, IslandError
+from sequencer.gate import Gate
 from sequencer.key_watch import KeyWatch
 from sequencer.keyring import read_pair, secret_path
 from sequencer.keys import Door
@@ -25,7 +26,7 @@ from sequencer.limits import BURST_REQUESTS_MIN, PATIENCE_S, Limits
 from sequencer.logs import NoLog
 from sequencer.protocol import ENCODER, HEARTBEATS_OF, STORE_QUESTIONS, Fetched
 from sequencer.publisher import Publisher
-from sequencer.sockets import Context, Gate, bind, connect, set_heartbeats, tune
+from sequencer.sockets import Context, bind, connect, set_heartbeats, tune
 from tests.models.entries import CLUSTER, chain
 from tests.models.house import House, attempt, drained, heard, listen
 from tests.models.running import until
@@ -306,7 +307,7 @@ class Rest:
 
 @pytest.fixture
 def rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "time", Rest)
+    monkeypatch.setattr(gate, "time", Rest)
 
 
 def all_heard(gate: Gate, count: int) -> list[bytes]:
