@@ -43,6 +43,7 @@ _WHY: Final[dict[int, str]] = {
 REFUSALS_MAX: Final = 1000
 """That wait for the log; older ones are dropped."""
 STOP_S: Final = 2.0
+STRIKES: Final = 3
 HANDSHAKES_PER_S: Final = 20.0
 HANDSHAKES_BURST: Final = 100.0
 _ADMITTED: Final = (b"200", b"OK")
@@ -84,6 +85,8 @@ class Doorman:
         self._numbers = itertools.count()
         self._barred: dict[str, float] = {}
         """Public key -> until when nobody is let in with it."""
+        self._strikes: dict[str, int] = {}
+        """Public key -> how often somebody was cut off whose it may be; the thread's."""
         self._handshakes: dict[str, Bucket] = {}
         """Public key -> room for more; the thread's."""
         self._poller = zmq.Poller()
@@ -179,9 +182,14 @@ class Doorman:
             self.refusals.append(Refusal(watched.door, _WHY[event]))
 
     def _cut(self, door: str, cut: Cut) -> None:
-        if cut.public:
-            self.bar(cut.public, time.monotonic() + CUT_S)
-        self.refusals.append(Refusal(door, _FLOOD, cut.address, self._keyring.keys.whose(cut.public)))
+        """Whose it is has no handshake for a while; whose it may be, once that is so again and again."""
+        for public in cut.keys:
+            self._strikes[public] = self._strikes.get(public, 0) + (STRIKES if len(cut.keys) == 1 else 1)
+            if self._strikes[public] >= STRIKES:
+                del self._strikes[public]
+                self.bar(public, time.monotonic() + CUT_S)
+        whose = " or ".join(sorted(map(self._keyring.keys.whose, cut.keys)))
+        self.refusals.append(Refusal(door, _FLOOD, cut.address, whose))
 
     def _judge(self, frames: list[bytes]) -> None:
         if len(frames) < 8:

@@ -8,8 +8,8 @@ without end makes a publisher stand still, and fills its memory. So it is looked
 Rules
 - A connection may say ALLOWANCE_BYTES, and RATE_BYTES a second more. A handshake, a thousand subscriptions and all
   heartbeats are less.
-- Which key a connection has, libzmq does not tell of one that says nothing: keys that are let in belong to the
-  connections from their address in the order in which these came. Two that come at once may be taken for each other.
+- Which key a connection has, libzmq does not tell of one that only listens. Where several come from one address at
+  once, each may have any of the keys that are let in from there.
 - A connection is held by a file descriptor of our own, since libzmq's may be another's by now.
 """
 
@@ -29,10 +29,10 @@ _RECEIVED: Final = struct.Struct("@128xQ")
 
 
 class Cut(NamedTuple):
-    """A connection that was shut down: from where, with whose key ("": not known)."""
+    """A connection that was shut down: from where, and whose it may be."""
 
     address: str
-    public: str
+    keys: frozenset[str]
 
 
 class _Line:
@@ -43,12 +43,20 @@ class _Line:
         self.began_s = began_s
         self.host, port = held.getpeername()[:2]
         self.address = f"{self.host}:{port}"
-        self.public = ""
+        self.keys: frozenset[str] = frozenset()
 
     def received_bytes(self) -> int:
         """What has come over it, as the kernel counts. Raises OSError."""
         info = self.held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size)
         return int(_RECEIVED.unpack(info)[0]) if len(info) == _RECEIVED.size else 0
+
+
+class _Arrivals:
+    """Connections of one address, and the keys that were let in from there since the first of them came."""
+
+    def __init__(self) -> None:
+        self.lines: list[_Line] = []
+        self.keys: list[str] = []
 
 
 class Listeners:
@@ -58,6 +66,7 @@ class Listeners:
         self._port = port
         self._now_s = now_s
         self._lines: dict[int, _Line] = {}
+        self._arrivals: dict[str, _Arrivals] = {}
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -69,22 +78,34 @@ class Listeners:
             held = socket.socket(fileno=os.dup(fd))
             try:
                 if held.type == socket.SOCK_STREAM and held.getsockname()[1:2] == (self._port,):
-                    self._lines[fd] = _Line(held, self._now_s())
+                    line = self._lines[fd] = _Line(held, self._now_s())
+                    self._arrivals.setdefault(line.host, _Arrivals()).lines.append(line)
             finally:
                 if fd not in self._lines:
                     held.close()
 
-    def admitted(self, host: str, public: str) -> None:
+    def admitted(self, host: str, key: str) -> None:
         """A key was let in from there."""
-        line = next((line for line in self._lines.values() if line.host == host and not line.public), None)
-        if line is not None:
-            line.public = public
+        if host in self._arrivals:
+            self._arrivals[host].keys.append(key)
+            self._settle(host)
 
     def closed(self, fd: int) -> None:
         """A connection has ended."""
         line = self._lines.pop(fd, None)
         if line is not None:
             line.held.close()
+            if line.host in self._arrivals and line in self._arrivals[line.host].lines:
+                self._arrivals[line.host].lines.remove(line)
+                self._settle(line.host)
+
+    def _settle(self, host: str) -> None:
+        """All that came have a key, or are gone."""
+        arrivals = self._arrivals[host]
+        for line in arrivals.lines:
+            line.keys = frozenset(arrivals.keys)
+        if len(arrivals.keys) >= len(arrivals.lines):
+            del self._arrivals[host]
 
     def look(self) -> Iterator[Cut]:
         """Shut down what says too much, each once."""
@@ -98,7 +119,7 @@ class Listeners:
                 is_over = False  # it has ended by itself
             if is_over:
                 self.closed(fd)
-                yield Cut(line.address, line.public)
+                yield Cut(line.address, line.keys)
 
     def close(self) -> None:
         """Let go of all; they stay open as far as libzmq wants."""

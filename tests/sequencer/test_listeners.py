@@ -65,7 +65,7 @@ def test_who_says_too_much_is_cut_and_nobody_else(door: Door):
 
     cut = list(door.listeners.look())
 
-    assert [one.public for one in cut] == ["bob"]
+    assert [one.keys for one in cut] == [{"bob"}]
     assert cut[0].address == f"127.0.0.1:{loud[0].getsockname()[1]}"
     assert is_open(quiet)
     until(lambda: not is_open(loud), "it is shut down")
@@ -89,7 +89,19 @@ def test_who_fails_to_come_in_takes_no_name(door: Door):
     door.listeners.closed(stranger[1].fileno())
     line = door.connection("ann")
     door.say(line, ALLOWANCE_BYTES + 1)
-    assert [one.public for one in door.listeners.look()] == ["ann"]
+    assert [one.keys for one in door.listeners.look()] == [{"ann"}]
+
+
+def test_of_several_that_come_at_once_each_may_be_any(door: Door):
+    """Nobody is blamed for another; who comes alone is known."""
+    first, _second, stranger = door.connection(), door.connection(), door.connection()
+    for key in ("ann", "bob"):
+        door.listeners.admitted("127.0.0.1", key)
+    door.listeners.closed(stranger[1].fileno())
+    later = door.connection("kim")
+    for line in (first, later):
+        door.say(line, ALLOWANCE_BYTES + 1)
+    assert [one.keys for one in door.listeners.look()] == [{"ann", "bob"}, {"kim"}]
 
 
 def test_another_file_is_not_taken_for_the_connection(door: Door):
