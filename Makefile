@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ./data
+# A path, and not a finder: each process of a venue starts 25 ms sooner.
+EDITABLE := --config-settings editable_mode=compat -e
 
 .DEFAULT_GOAL := help
 .PHONY: help install up down test test-compose check audit sbom acceptance simulate zoo soak fuzz bench clean
@@ -35,8 +37,8 @@ install: .venv/.installed
 		  $(PYTHON) -m pip --version >/dev/null 2>&1; } || \
 		{ echo "this Python has neither venv with ensurepip nor pip: install python3-venv" >&2; exit 1; }
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; \
-		then $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; \
-		else $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -e '.[dev]'; fi
+		then $(BIN)/python -m pip install -q --disable-pip-version-check $(EDITABLE) '.[dev]'; \
+		else $(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check $(EDITABLE) '.[dev]'; fi
 	@touch $@
 
 up: install

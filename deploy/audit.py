@@ -20,6 +20,7 @@ PIP_AUDIT: Final = (
     "--format", "json", "--progress-spinner", "off",
 )  # fmt: skip
 PATIENCE_S: Final = 30.0
+LINE_CHARS_MAX: Final = 100
 
 
 def asked(command: list[str], patience_s: float) -> tuple[list[dict[str, Any]], str]:
@@ -34,7 +35,7 @@ def asked(command: list[str], patience_s: float) -> tuple[list[dict[str, Any]], 
         return json.loads(done.stdout)["dependencies"], ""
     except (ValueError, KeyError):
         said = done.stderr.strip().splitlines()
-        return [], said[-1] if said else f"pip-audit ended with {done.returncode}, and said nothing"
+        return [], said[-1][:LINE_CHARS_MAX] if said else f"pip-audit ended with {done.returncode}, and said nothing"
 
 
 def main(words: list[str]) -> int:

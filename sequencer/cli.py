@@ -18,7 +18,7 @@ from sequencer.client import stop_signal
 from sequencer.config import Config, LogLevel, config_path
 from sequencer.errors import IslandError
 from sequencer.key_commands import keys_app
-from sequencer.noting import noted
+from sequencer.noting import noted, noted_remedy
 from sequencer.output import (
     DEFAULT_DATA,
     DataDir,
@@ -111,7 +111,7 @@ def down(data: DataDir = DEFAULT_DATA) -> None:
 
 
 @app.command(epilog="Example: sequencer restart matching-1 matching-2 --reason 'release 2'")
-@noted
+@noted_remedy
 def restart(
     names: Annotated[list[str] | None, typer.Argument(help="Names of processes, as status shows them. [all]")] = None,
     data: DataDir = DEFAULT_DATA,

@@ -19,18 +19,16 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from sequencer.keyring import Keyring
 from sequencer.keys import Door
 from sequencer.limits import CUT_S, Bucket
 from sequencer.listeners import LOOK_MS, Cut, Listeners
-from sequencer.sockets import readable
+from sequencer.sockets import next_event, readable
 
 _ENDPOINT: Final = "inproc://zeromq.zap.01"
 _WATCHED: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
@@ -153,7 +151,7 @@ class Doorman:
                 return
             for monitor, watched in list(self._watched.items()):
                 while monitor in ready and not monitor.closed and readable(monitor):
-                    self._note(monitor, watched, parse_monitor_message(monitor.recv_multipart()))
+                    self._note(monitor, watched, *next_event(monitor))
                 for cut in watched.listeners.look():
                     self._cut(watched.door, cut)
             if self._asked in ready:  # who comes in was told of by now
@@ -168,16 +166,15 @@ class Doorman:
             self._poller.register(monitor, zmq.POLLIN)
         return bool(door)
 
-    def _note(self, monitor: "zmq.Socket[bytes]", watched: "_Watched", told: Mapping[str, Any]) -> None:
-        event = told["event"]
+    def _note(self, monitor: "zmq.Socket[bytes]", watched: "_Watched", event: int, value: int) -> None:
         if event == zmq.EVENT_MONITOR_STOPPED:
             self._poller.unregister(monitor)
             monitor.close(linger=0)
             self._watched.pop(monitor).listeners.close()
         elif event == zmq.EVENT_ACCEPTED:
-            watched.listeners.accepted(told["value"])
+            watched.listeners.accepted(value)
         elif event == zmq.EVENT_DISCONNECTED:
-            watched.listeners.closed(told["value"])
+            watched.listeners.closed(value)
         elif event in _WHY:  # one that failed for its key was told already
             self.refusals.append(Refusal(watched.door, _WHY[event]))
 

@@ -29,8 +29,8 @@ def keys_init(data: DataDir = DEFAULT_DATA) -> None:
 
 @keys_app.command(
     "issue",
-    epilog="Examples: sequencer keys issue matching-3 --role replica --of matching --reason 'ticket 19'; "
-    "sequencer keys issue desk-7 --role client --of ANN --of BOB --requests 10000 --connections 4",
+    epilog="Example: sequencer keys issue matching-3 --role replica --of matching --reason 'ticket 19'; "
+    "or: sequencer keys issue desk-7 --role client --of ANN --of BOB --requests 10000 --connections 4",
 )
 @noted_remedy
 def keys_issue(

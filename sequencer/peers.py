@@ -13,7 +13,6 @@ from collections.abc import Container
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from sequencer.config import Config
 from sequencer.errors import ConfigError
@@ -22,7 +21,7 @@ from sequencer.members import Member, Members
 from sequencer.raft import Log as RaftLog
 from sequencer.raft import Message
 from sequencer.raft.messages import pack
-from sequencer.sockets import Context, connect, events_of, readable, tune
+from sequencer.sockets import Context, connect, events_of, next_event, readable, tune
 
 LAST_WORDS_MS: Final = 3
 """How long what a process said before it ended may take to arrive."""
@@ -74,7 +73,7 @@ class Peers:
         """
         for name, monitor in self._monitors.items():
             while monitor in ready and readable(monitor):
-                if parse_monitor_message(monitor.recv_multipart())["event"] == zmq.EVENT_DISCONNECTED:
+                if next_event(monitor)[0] == zmq.EVENT_DISCONNECTED:
                     self._closed_ms[name] = now_ms
         gone = [name for name, closed_ms in self._closed_ms.items() if now_ms - closed_ms >= LAST_WORDS_MS]
         for name in gone:

@@ -18,6 +18,7 @@ Rules
 import contextlib
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -46,6 +47,8 @@ _PRIVATE = ("ipc://", "inproc://")
 _ABSTRACT = "ipc://@"
 """A name without a file, and so without anybody's rights."""
 _OTHERS = 0o077
+_EVENT = struct.Struct("=HI")
+"""How libzmq tells of one (zmq_socket_monitor(3))."""
 _COMMON = 1
 """The affinity of what waits for no name: the first I/O thread."""
 _THREADS_MAX = 32
@@ -152,6 +155,12 @@ def key_in_use(config: "Config") -> str:
         return ""
     keyring = config.keyring()
     return keyring.keys.whose(keyring.public.decode())
+
+
+def next_event(told: "zmq.Socket[bytes]") -> tuple[int, int]:
+    """The event that waits, and its value: of pyzmq's own function the import costs each process an asyncio."""
+    event, value = _EVENT.unpack(told.recv_multipart()[0])
+    return event, value
 
 
 def refusals_of(socket: "zmq.Socket[bytes]") -> "zmq.Socket[bytes]":

@@ -234,7 +234,7 @@ def test_an_operator_operates(opened: Opened, venue: Running):
     window.open("clients")
     window.page.get_by_label("Find a client").fill("BOB")
     expect(window.rows("Clients")).to_have_count(1)
-    window.rows("Clients").get_by_role("button", name="Set").click()
+    window.rows("Clients").get_by_role("button", name="Set", exact=True).click()
     window.confirm("Set credit", "reason: credit", Limit="12345678")
     expect(window.rows("Clients")).to_contain_text("12,345,678.00")
     window.rows("Clients").get_by_role("button", name="Block").click()

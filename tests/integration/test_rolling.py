@@ -9,7 +9,7 @@ from gateways.flow import generate
 from tests.integration.naive_flow import events_of
 from tests.models.running import Running, by_instrument, complaint, make, read_events
 
-LINES = list(generate.lines(seed=23, count=20000, instruments=4, clients=8))
+LINES = list(generate.lines(seed=23, count=14000, instruments=4, clients=8))
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ UNNOTED: Final = {
     "trade: what they send stands in the log": "flow-send flow-demo",
 }
 """Why commands are not noted, and which. A new command is either here or `noted`."""
-REMEDIES: Final = "keys-init keys-issue keys-revoke api-key-issue api-key-revoke snapshot-discard"
+REMEDIES: Final = "restart keys-init keys-issue keys-revoke api-key-issue api-key-revoke snapshot-discard"
 
 
 def commands(group: Any, *words: str) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from tests.simulation.checks import CLOCK_BOUND_NS, Checks, ViolationError
 from tests.simulation.cluster import Plan, simulate
 from tests.simulation.faults import KINDS
 
-SEEDS = range(240)
+SEEDS = range(160)
 PART = 40
 
 

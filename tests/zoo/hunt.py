@@ -50,11 +50,11 @@ def read(path: Path) -> Bug:
 
 
 def infect(bug: Bug, tree: Path) -> None:
-    """Make a copy of the project with the bug in it."""
+    """Make a copy of the project with the bug in it; what is compiled stays good for all other files."""
     for name in COPIED:
         source = TREE / name
         if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "integration"))
+            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("integration"))
         else:
             shutil.copy(source, tree / name)
     applied = subprocess.run(
