@@ -7,7 +7,6 @@ import pytest
 
 from tests.zoo.hunt import Bug, bugs, fails, infect, seeds_until_failure
 
-
 HUNTED = bugs() if "ISLAND_THOROUGH" in os.environ else bugs()[::2]
 """Every second one by default, in the order of their names; all of them with `make acceptance`."""
 
