@@ -5,17 +5,23 @@
 Rules
 - A ZeroMQ descriptor tells of news once: what is left in a socket after a turn has to be asked for.
 - What a turn raises ends the gateway: `run` raises it.
+- A gateway that is behind goes on in small steps: who is connected is served in between.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import zmq
 
-from sequencer.client import StopSignal
+from sequencer.client import StopSignal, Subscriber
+from sequencer.envelope import Entry
 
 TURN_S: Final = 0.02
+STEP_S: Final = 0.02
+"""How long entries are taken in one turn. A range of the log that was missing may be worth seconds."""
 
 
 class Turns:
@@ -66,6 +72,39 @@ class Turns:
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+class Stream:
+    """What a subscriber delivers, as much of it in a turn as fits."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
+        self._waiting: deque[Entry] = deque()
+
+    def entries(self) -> Iterator[Entry]:
+        """The next ones, until STEP_S have passed. Raises as `Subscriber.receive`."""
+        if not self._waiting:
+            self._waiting.extend(self._subscriber.receive())
+        until_s = time.monotonic() + STEP_S
+        while self._waiting:
+            yield self._waiting.popleft()
+            if time.monotonic() >= until_s:
+                return
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more at once."""
+        return bool(self._waiting) or self._subscriber.pending
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that is known to be was taken."""
+        return not self._waiting and self._subscriber.caught_up
+
+    @property
+    def silent_ms(self) -> int:
+        """For how long no node was heard; nobody was listened to while entries waited."""
+        return 0 if self._waiting else self._subscriber.silent_ms
 
 
 def _option(socket: "zmq.Socket[bytes]", option: int) -> int:

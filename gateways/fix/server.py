@@ -26,7 +26,7 @@ from gateways.listener import Listener
 from gateways.marketdata.feeds import Feeds
 from gateways.news import News, What
 from gateways.order.history import OldEntries
-from gateways.turns import TURN_S, Turns
+from gateways.turns import TURN_S, Stream, Turns
 from sequencer.client import (
     Context,
     Replay,
@@ -97,6 +97,7 @@ class FixServer:
         self._paused: set[int] = set()
         self._connections = 0
         self._failure: IslandError | None = None
+        self._stream = Stream(self._subscriber)
         sockets = (*self._subscriber.sockets(), *self._submitter.sockets(), *self._feeds.sockets())
         self._turns = Turns(sockets, self._turn)
 
@@ -184,7 +185,7 @@ class FixServer:
             raise self._failure
         self._take()
         self._perform()
-        return self._subscriber.pending or self._old.is_open
+        return self._stream.has_more or self._old.is_open
 
     def _take(self) -> None:
         gateway, now_ms = self.gateway, time.monotonic_ns() // 1_000_000
@@ -192,14 +193,14 @@ class FixServer:
         self._feeds.follow(gateway.followed)
         gateway.tell_market(self._feeds.turn(now_ms, gateway.waits_for))
         self._submitter.receive()
-        self._take_entries(self._subscriber.receive())
+        self._take_entries(self._stream.entries())
         gateway.rebuild(self._old.step())
 
     def _take_entries(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             for batch in entry.batches():
                 self._submitter.observe(batch)
-        self.gateway.stream(entries)
+            self.gateway.stream([entry])
         if self._submitter.is_open and not self.gateway.orders.is_live:
             self.gateway.go_live()
 

@@ -182,6 +182,8 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What aiohttp itself has against a request is said in JSON as well."""
     try:
         return await handler(request)
+    except ConnectionError:
+        return response(rest.refusal(RefusedError("the connection ended before it was answered")))
     except web.HTTPException as refused:
         if refused.status < 400:
             raise

@@ -26,7 +26,7 @@ from engines.messages import COMMANDS
 from gateways.listener import Listener
 from gateways.news import What
 from gateways.order.history import OldEntries
-from gateways.turns import TURN_S, Turns
+from gateways.turns import TURN_S, Stream, Turns
 from gateways.web import actions
 from gateways.web.gateway import WebGateway
 from gateways.web.hub import REQUEST_BYTES_MAX
@@ -116,6 +116,7 @@ class WebServer:
             config.ingress, f"gateway.{name}", context=context, leader=lambda: self._subscriber.leader_ingress
         )
         self._reporter = Reporter(config.ingress, name, "web", context=context, monitor=config.monitoring.get(name, ""))
+        self._stream = Stream(self._subscriber)
         self._turns = Turns((*self._subscriber.sockets(), *self._submitter.sockets()), self._turn)
         self._routes = Routes(self.gateway, self._turns.wake, self._stays)
         self._doorway: Doorway | None = None
@@ -219,20 +220,20 @@ class WebServer:
         gateway = self.gateway
         gateway.tick(time.monotonic_ns() // 1_000_000)
         self._submitter.receive()
-        self._take(self._subscriber.receive())
+        self._take(self._stream.entries())
         gateway.old_reports(self._reports.step())
         gateway.old_past(self._past.step())
         gateway.old_accounts(self._accounts.step())
         self._tend()
         self._perform()
-        return self._subscriber.pending or any(one.is_open for one in (self._reports, self._past, self._accounts))
+        return self._stream.has_more or any(one.is_open for one in (self._reports, self._past, self._accounts))
 
     def _take(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             for batch in entry.batches():
                 self._submitter.observe(batch)
             self.gateway.stream([entry])
-        if not self.gateway.is_live and self._submitter.is_open and self._subscriber.caught_up:
+        if not self.gateway.is_live and self._submitter.is_open and self._stream.caught_up:
             self.gateway.go_live()
 
     def _tend(self) -> None:
@@ -240,7 +241,7 @@ class WebServer:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._beat_s >= HEARTBEAT_S:
             self._beat_s = now_s
-            self.gateway.heartbeat(self._subscriber.silent_ms)
+            self.gateway.heartbeat(self._stream.silent_ms)
             found = looks(self._keys_path)
             if found != self._keys_seen:
                 self._keys_seen = found
