@@ -102,6 +102,11 @@ class Stream:
         return not self._waiting and self._subscriber.caught_up
 
     @property
+    def lag(self) -> int:
+        """Messages that are known to be and were not taken yet."""
+        return self._subscriber.lag + sum([entry.message_count for entry in self._waiting])
+
+    @property
     def silent_ms(self) -> int:
         """For how long no node was heard; nobody was listened to while entries waited."""
         return 0 if self._waiting else self._subscriber.silent_ms

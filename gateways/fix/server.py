@@ -255,7 +255,7 @@ class FixServer:
         orders = self.gateway.orders
         return {
             "position": orders.position,
-            "lag": self._subscriber.lag,
+            "lag": self._stream.lag,
             "connections": len(self._transports),
             "sessions": self.gateway.sessions,
             "in_flight": orders.in_flight,

@@ -10,7 +10,6 @@ Rules
 - Numbers are JSON numbers with all decimals of their tick or lot: the checksum is over this text.
 """
 
-from heapq import nsmallest
 from typing import Final, Protocol
 
 import msgspec
@@ -30,12 +29,13 @@ from gateways.names import Instrument, average_text, decimal_text
 from gateways.times import iso_text
 from gateways.web.candles import MINUTE_NS, Candle, Candles
 from gateways.web.checksums import TOP, checksum
-from gateways.web.ladder import Ladder, Levels
+from gateways.web.ladder import Ladder, Levels, Prices
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 TRADES_IN_SNAPSHOT: Final = 50
 CANDLES_IN_SNAPSHOT: Final = 100
 _BUY: Final = int(Side.BUY)
+_SELL: Final = int(Side.SELL)
 
 
 class Channel(Protocol):
@@ -102,6 +102,10 @@ class OrderChannel:
         self._number = 0
         snapshot = book.order_snapshot()
         self._orders = {order.order_id: order for order in (*snapshot.buys, *snapshot.sells)}
+        self._prices = {
+            side: Prices(side, [order.price for order in orders])
+            for side, orders in ((_BUY, snapshot.buys), (_SELL, snapshot.sells))
+        }
 
     def snapshot(self) -> bytes:
         """All orders, best price first, at a price in the order of the queue."""
@@ -123,6 +127,7 @@ class OrderChannel:
     def _step(self, change: object) -> tuple[str, OrderAdded]:
         if isinstance(change, OrderAdded):
             self._orders[change.order_id] = change
+            self._prices[change.side].add(change.price)
             return "add", change
         order_id: int = change.order_id  # type: ignore[attr-defined]
         if isinstance(change, OrderChanged):
@@ -130,6 +135,7 @@ class OrderChannel:
             order = self._orders[order_id] = OrderAdded(order_id, known.side, known.price, change.quantity)
             return "modify", order
         known = self._orders.pop(order_id)
+        self._prices[known.side].remove(known.price)
         return "delete", OrderAdded(order_id, known.side, known.price, 0)
 
     def _text(self, order: OrderAdded, event: str = "") -> str:
@@ -150,13 +156,11 @@ class OrderChannel:
         ).encode()
 
     def _queues(self, half: Half) -> list[tuple[str, str]]:
-        live = [level for level in half.levels.values() if level.orders]
-        best = nsmallest(TOP, live, key=lambda level: level.merit)
         instrument = self._instrument
         return [
-            (instrument.price_text(level.price), instrument.quantity_text(order.leaves))
-            for level in best
-            for order in level.orders.values()
+            (instrument.price_text(price), instrument.quantity_text(order.leaves))
+            for price in self._prices[half.side].best(TOP)
+            for order in half.levels[price].orders.values()
         ]
 
 

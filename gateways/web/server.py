@@ -287,7 +287,7 @@ class WebServer:
         orders = self.gateway.trading.orders
         return {
             "position": orders.position,
-            "lag": self._subscriber.lag,
+            "lag": self._stream.lag,
             "connections": len(self._readers),
             "in_flight": orders.in_flight,
             "batches_in_flight": self._submitter.in_flight,
