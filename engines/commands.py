@@ -1,7 +1,5 @@
 """What the engines add to the `sequencer` command: replicas and their snapshots, accounts, the determinism check."""
 
-import os
-import socket
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,39 +7,30 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import finding_out, machines, operating, proving, resharding
+from engines import attaching, finding_out, operating, proving, resharding
 from engines import lint as determinism
 from engines.credit import Credit
-from engines.host import run
 from engines.past import machine_at
 from engines.skipping import skipped
 from engines.top import Top, clock
 from engines.verdicts import COLUMNS, verdicts
 from sequencer import admin
-from sequencer.client import host_mib, stop_signal
+from sequencer.client import stop_signal
+from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config
 from sequencer.errors import ConfigError
 from sequencer.log_tools import entries_of
 from sequencer.noting import noted, noted_remedy
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, errors, print_json, table
-from sequencer.process import process
-
-PROOF_MESSAGES = 50_000
+from sequencer.output import Format, OutputFormat, console, errors, print_json, table
 
 snapshot_app = typer.Typer(
     no_args_is_help=True, help="What blank replicas begin with. Example: sequencer snapshot list"
 )
 
 
-OWN_SHARE = 4
-"""A replica of a class of the user's own may have this part of the host's memory, if nothing else is said."""
-
-
 def register(app: typer.Typer) -> None:
     """Add the engines' commands."""
-    app.command("attach", rich_help_panel="Processes", epilog="Example: sequencer attach matching --name matching-3")(
-        attach
-    )
+    attaching.register(app)
     app.command("top", epilog="Example: sequencer top")(top)
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3 --reason 'ticket 18'")(detach)
@@ -56,58 +45,6 @@ def register(app: typer.Typer) -> None:
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
     app.command("prove", epilog="Example: sequencer prove my_package.machine:Mine")(prove)
     app.command("lint", epilog="Example: sequencer lint my_machine.py")(lint)
-
-
-def attach(
-    machine: Annotated[str, typer.Argument(help="matching, credit, an installed one, or package.module:Class.")],
-    name: Annotated[
-        str,
-        typer.Option(help="Its name, that of no other. [MACHINE-PID; in a container, MACHINE-HOST]"),
-    ] = "",
-    shard: Annotated[str, typer.Option(help="Shard I of N, as I/N; one that is not in force is silent.")] = "0/1",
-    data: DataDir = DEFAULT_DATA,
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Skip lint and proof of a class of your own.")] = False,
-    memory: Annotated[
-        int,
-        typer.Option("--memory-mib", min=-1, help="At most so much; 0: any. [your own class: a quarter of all]"),
-    ] = -1,
-) -> None:
-    """Run one more replica of a machine in the foreground, while the venue trades; Ctrl-C detaches it.
-
-    It begins with the newest snapshot that the log vouches for, reads what followed, and goes live. A class of your
-    own is checked first: by `sequencer lint`, and by a proof on the beginning of the log.
-    """
-    config = Config.load(data)
-    if ":" in machine and not unchecked:
-        _check(machine, data)
-    name = name or f"{machines.find(machine)().name}-{_this_process()}"
-    config = config.held_by(name)
-    with process(config, name, machines.cut(machine, shard)[1].machine):
-        run(config, machine, name, shard, stop_signal(), memory_mib=_allowance(machine, memory))
-
-
-def _this_process() -> str:
-    """What no other process of the venue is called: the first of a container has the container's name."""
-    return str(os.getpid()) if os.getpid() != 1 else socket.gethostname()
-
-
-def _allowance(machine: str, asked_mib: int) -> int:
-    """What a replica may use: a class of a user's own leaves room for the others of its host."""
-    if asked_mib >= 0:
-        return asked_mib
-    return host_mib() // OWN_SHARE if ":" in machine else 0
-
-
-def _check(machine: str, data: Path) -> None:
-    """Raise ConfigError for a class that cannot be let in."""
-    machines.find(machine)
-    findings = determinism.check_module(machine.partition(":")[0])
-    if findings:
-        raise ConfigError(f"{findings[0]}; `sequencer lint {machine.partition(':')[0]}` shows all {len(findings)}")
-    with console.status("proving it on the beginning of the log"):
-        proof = proving.prove(data, machine, PROOF_MESSAGES)
-    if proof.problems:
-        raise ConfigError(f"{proof.problems[0]}; `sequencer prove {machine}` tries all of the log")
 
 
 def prove(

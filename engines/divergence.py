@@ -10,7 +10,6 @@ program makes, and so whether a process or a version is the matter.
 import os
 import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from engines.messages import decode, shown
 from engines.replica import Replica
 from engines.seeding import seed
 from engines.sharding import named
+from sequencer import __version__
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.envelope import Batch, split_batches
@@ -107,7 +107,7 @@ def _image_of(replica: Replica) -> bytes:
 
 def program() -> str:
     """What made an output: versions that a divergence may come from."""
-    return f"sequencer-island {version('sequencer-island')}, Python {platform.python_version()} on {platform.machine()}"
+    return f"sequencer-island {__version__}, Python {platform.python_version()} on {platform.machine()}"
 
 
 def explained(config: Config, name: str) -> Explanation:

@@ -10,10 +10,11 @@ import typer
 from engines import actions, divergence, forensics, skipping
 from engines.reproducing import NO_END_S, Outcome
 from engines.verdicts import COLUMNS
+from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config
 from sequencer.log_tools import entries_of
 from sequencer.noting import noted
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
+from sequencer.output import Format, OutputFormat, console, print_json, table
 
 poison_app = typer.Typer(
     no_args_is_help=True, help="Messages at which replicas are stopped. Example: sequencer poison list"

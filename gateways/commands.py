@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateways import export, trades
+from gateways import export, processes, trades
 from gateways.flow import bitstamp, demo, generate, spread
 from gateways.flow import send as sending
 from gateways.layout import CERTIFICATE, PRIVATE_KEY
@@ -22,22 +21,16 @@ from gateways.up import detach, up
 from gateways.venue import create_apart
 from gateways.web.keys import Keys, rights_of
 from sequencer.client import stop_signal
+from sequencer.command_line import DEFAULT_DATA, DataDir, complain
 from sequencer.config import Config, KeyPair, config_path
 from sequencer.errors import ConfigError
 from sequencer.log_tools import can_ask_nodes, entries_of
 from sequencer.noting import noted, noted_remedy
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, complain, console, errors, print_json, table
-from sequencer.process import claim, process
+from sequencer.output import Format, OutputFormat, console, errors, print_json, table
+from sequencer.process import claim
 from sequencer.sockets import context
 
 FLOWS = Path("./flows")
-GATEWAYS = {
-    "order": "gateways.order.gateway",
-    "fix": "gateways.fix.server",
-    "marketdata": "gateways.marketdata.gateway",
-    "web": "gateways.web.server",
-}
-"""Where each kind has its `run`: none is loaded but the one that runs."""
 DEPTH = 10
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -58,9 +51,7 @@ def register(app: typer.Typer) -> None:
     app.command("init", epilog="Example: sequencer init --data ./shared --hosts ./hosts --name venue.example")(
         init_command
     )
-    app.command("gateway", rich_help_panel="Processes", epilog="Example: sequencer gateway order --name order-1")(
-        gateway_command
-    )
+    processes.register(app)
     app.command("book", epilog="Example: sequencer book BTC-USD --depth 5")(book_command)
     app.command("export", epilog="Example: sequencer export --from 1000 --to 2000 --format csv > events.csv")(
         export_command
@@ -104,19 +95,6 @@ def init_command(
     config = create_apart(data, hosts, nodes, tuple(name or ("localhost",)))
     count = len(config.nodes) + len(config.processes)
     console.print(f"a venue of {count} hosts: {config_path(data)}, {hosts}", highlight=False, soft_wrap=True)
-
-
-def gateway_command(
-    kind: Annotated[str, typer.Argument(help="order, fix, marketdata or web.")],
-    name: Annotated[str, typer.Option(help="Under which name it reports; one name, one process.")],
-    data: DataDir = DEFAULT_DATA,
-) -> None:
-    """Run a gateway in the foreground."""
-    if kind not in GATEWAYS:
-        raise ConfigError(f"there is no gateway {kind!r}: expected {', '.join(GATEWAYS)}")
-    config = Config.load(data).held_by(name)
-    with process(config, name, kind):
-        import_module(GATEWAYS[kind]).run(config, name)
 
 
 def book_command(

@@ -6,3 +6,5 @@
 
 It knows nothing of what it orders. Outsiders use `client`, `envelope`, `config` and `errors`.
 """
+
+__version__ = "0.1.0"

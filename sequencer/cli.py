@@ -1,106 +1,48 @@
-"""The `sequencer` command: parses and prints; what it does is in `admin`, `node` and the others.
+"""The sequencer's commands: they parse and print; what they do is in `admin`, `group`, `log_tools` and the others."""
 
-Other packages add their commands through the entry-point group `sequencer.commands`: a function that takes the typer
-application. A command that is in the group `sequencer.processes` as well is started without the other packages.
-"""
-
-import sys
 import time
-from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
-import zmq
 from rich.console import Group
 
-from sequencer import admin, deployment, generating, group, log_tools, node, reading_logs, replayer, rolling
+from sequencer import admin, deployment, generating, group, log_tools, reading_logs, rolling
 from sequencer.client import stop_signal
+from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config, LogLevel, config_path
-from sequencer.errors import IslandError
 from sequencer.key_commands import keys_app
 from sequencer.noting import noted, noted_remedy
-from sequencer.output import (
-    DEFAULT_DATA,
-    DataDir,
-    Format,
-    OutputFormat,
-    complain,
-    console,
-    print_json,
-    table,
-)
-from sequencer.process import exit_code, process
+from sequencer.output import Format, OutputFormat, console, print_json, table
+from sequencer.processes import register as register_processes
 from sequencer.protocol import MembersAre
 from sequencer.supervisor import stop_all
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="A trading venue's core on the sequencer (island) architecture. Begin with: sequencer up",
-)
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log. Example: sequencer log tail")
 members_app = typer.Typer(no_args_is_help=True, help="The nodes of the group. Example: sequencer members list")
 leader_app = typer.Typer(no_args_is_help=True, help="Who leads the group. Example: sequencer leader show")
 generate_app = typer.Typer(
     no_args_is_help=True, help="What other tools need to watch a venue. Example: sequencer generate prometheus"
 )
-app.add_typer(log_app, name="log")
-app.add_typer(generate_app, name="generate")
-app.add_typer(members_app, name="members")
-app.add_typer(leader_app, name="leader")
-app.add_typer(keys_app, name="keys")
 
 PROCESS_COLUMNS = ("name", "role", "pid", "position", "lag", "state")
 
 
-def main() -> None:
-    """Run the command line; errors of the world end with one clear line and a non-zero exit code.
-
-    A command of our own loads no other package: the ordering process holds no application code.
-    """
-    own = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    groups = {group.name for group in app.registered_groups}
-    if len(sys.argv) < 2 or sys.argv[1] not in own | groups:
-        for point in _packages(*sys.argv[1:2]):
-            point.load()(app)
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except IslandError as error:
-        complain(error)
-        sys.exit(exit_code(error))
-    except zmq.ZMQError as error:
-        complain(f"ZeroMQ: {error}")
-        sys.exit(1)
+def register(app: typer.Typer) -> None:
+    """Add the sequencer's commands."""
+    register_processes(app)
+    app.command("down", epilog="Example: sequencer down --data ./data")(down)
+    app.command("restart", epilog="Example: sequencer restart matching-1 matching-2 --reason 'release 2'")(restart)
+    app.command("status", epilog="Example: sequencer status -o json")(status)
+    app.command("health", epilog="Example: sequencer health && echo well")(health)
+    app.command("logs", epilog="Example: sequencer logs node-1 node-2 --follow --level warning")(logs_command)
+    app.command("sessions", epilog="Example: sequencer sessions -o json")(sessions)
+    app.add_typer(log_app, name="log")
+    app.add_typer(generate_app, name="generate")
+    app.add_typer(members_app, name="members")
+    app.add_typer(leader_app, name="leader")
+    app.add_typer(keys_app, name="keys")
 
 
-def _packages(command: str = "") -> list[EntryPoint]:
-    """What adds the commands of other packages: all of them, or what a process of a venue needs to start."""
-    alone = [point for point in entry_points(group="sequencer.processes") if point.name == command]
-    return alone or sorted(entry_points(group="sequencer.commands"), key=lambda point: point.name)
-
-
-@app.command("node", rich_help_panel="Processes", epilog="Example: sequencer node node-1 --data ./data")
-def node_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
-    """Run one sequencer node of the venue in the foreground."""
-    config = Config.load(data).held_by(name)
-    with process(config, config.node(name).name, "node"):
-        node.run(config, name, stop_signal())
-
-
-@app.command("replayer", rich_help_panel="Processes", epilog="Example: sequencer replayer node-1 --data ./data")
-def replayer_command(name: str, data: DataDir = DEFAULT_DATA) -> None:
-    """Serve the log of one node to readers, in the foreground."""
-    config = Config.load(data).held_by(f"{name}-replayer")
-    with process(config, f"{config.node(name).name}-replayer", "replayer"):
-        replayer.run(config, name, stop_signal())
-
-
-@app.command(epilog="Example: sequencer down --data ./data")
 def down(data: DataDir = DEFAULT_DATA) -> None:
     """Stop every process of the venue on this host."""
     stopped = stop_all(data)
@@ -110,7 +52,6 @@ def down(data: DataDir = DEFAULT_DATA) -> None:
         console.print(f"nothing runs in {data}", highlight=False, soft_wrap=True)
 
 
-@app.command(epilog="Example: sequencer restart matching-1 matching-2 --reason 'release 2'")
 @noted_remedy
 def restart(
     names: Annotated[list[str] | None, typer.Argument(help="Names of processes, as status shows them. [all]")] = None,
@@ -125,7 +66,6 @@ def restart(
             console.print(f"{name} is restarted", highlight=False)
 
 
-@app.command(epilog="Example: sequencer status -o json")
 def status(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
     """Show every process of the venue: role, pid, position in the log, lag in messages, state."""
     found = admin.status(Config.load(data))
@@ -141,7 +81,6 @@ def status_view(found: admin.Status) -> Group:
     return Group(*[table(title, PROCESS_COLUMNS, rows) for title, rows in titles.items() if rows])
 
 
-@app.command(epilog="Example: sequencer health && echo well")
 def health(
     data: DataDir = DEFAULT_DATA,
     output: OutputFormat = Format.TABLE,
@@ -164,7 +103,6 @@ def health(
     raise typer.Exit(1 if reasons else 0)
 
 
-@app.command("logs", epilog="Example: sequencer logs node-1 node-2 --follow --level warning")
 def logs_command(
     names: Annotated[
         list[str] | None, typer.Argument(help="Processes, as status shows them; supervisor. [all]")
@@ -180,7 +118,6 @@ def logs_command(
         typer.echo(line)
 
 
-@app.command(epilog="Example: sequencer sessions -o json")
 def sessions(data: DataDir = DEFAULT_DATA, output: OutputFormat = Format.TABLE) -> None:
     """Show every sender's committed position: its incarnation and the last number accepted."""
     rows = admin.sessions(Config.load(data))

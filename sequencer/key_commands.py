@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from sequencer import issuing, keyring
+from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config
 from sequencer.keys import Key, Role
 from sequencer.limits import Limits
 from sequencer.noting import noted_remedy
-from sequencer.output import DEFAULT_DATA, DataDir, Format, OutputFormat, console, print_json, table
+from sequencer.output import Format, OutputFormat, console, print_json, table
 
 keys_app = typer.Typer(
     no_args_is_help=True, help="Who may come in over tcp, and do what. Example: sequencer keys issue ANN --role client"

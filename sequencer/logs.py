@@ -23,11 +23,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from sequencer import __version__
 from sequencer.config import LOG_LEVELS, Config
 from sequencer.errors import ConfigError, IslandError
 from sequencer.logfile import LogFile, log_path
@@ -159,7 +159,7 @@ def level_of(config: Config) -> str:
 @contextmanager
 def lifetime(log: Log, role: str) -> Iterator[None]:
     """A process's life from start to end, told; what cuts it short is told and raised."""
-    log.info("process started", role=role, pid=os.getpid(), version=version("sequencer-island"))
+    log.info("process started", role=role, pid=os.getpid(), version=__version__)
     try:
         yield
     except IslandError as error:

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 
 class Format(StrEnum):
@@ -19,19 +17,10 @@ class Format(StrEnum):
     JSON = "json"
 
 
-DataDir = Annotated[
-    Path, typer.Option("--data", envvar="SEQUENCER_DATA", help="The venue's data directory.", show_default=True)
-]
 OutputFormat = Annotated[Format, typer.Option("-o", "--output", help="table or json.")]
-DEFAULT_DATA = Path("./data")
 
 console = Console(markup=False)  # names and messages are printed as they are, also with [brackets]
 errors = Console(stderr=True, markup=False)
-
-
-def complain(error: object) -> None:
-    """Say on stderr, in one line, what went wrong."""
-    errors.print(Text.assemble(("error:", "red"), f" {error}"), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -4,13 +4,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 import typer
 
-from sequencer.cli import app
+from sequencer.__main__ import prepared
 from tests.integration.conftest import Traded
 from tests.models.running import Running, complaint, make, read_events, tagged
 
@@ -46,9 +45,7 @@ def commands(group: "typer.core.TyperGroup", *words: str) -> "Iterator[tuple[tup
 
 def test_the_help_of_every_command_has_an_example():
     """`sequencer COMMAND --help` says what it does and shows one use of it."""
-    for point in entry_points(group="sequencer.commands"):
-        point.load()(app)
-    found = dict(commands(typer.main.get_command(app)))
+    found = dict(commands(typer.main.get_command(prepared())))
     lacking = [words for words, c in found.items() if "Example: sequencer " not in f"{c.help}{c.epilog}"]
 
     assert ("flow", "send") in found

@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,10 @@ def pressed(place: Locator, button: str) -> None:
     place.get_by_role("button", name=button, exact=True).click()
 
 
+def trades(window: Session) -> list[dict[str, Any]]:
+    return window.page.evaluate(f"fetch('/v1/trades/{SYMBOL}').then((answer) => answer.json())")["trades"]
+
+
 def clients_row(window: Session, name: str) -> Locator:
     window.open("clients")
     return window.rows("Clients").filter(has=window.page.get_by_role("cell", name=name, exact=True))
@@ -107,7 +112,7 @@ def test_a_trade_is_mended_and_settled(window: Session, venue: Running):
     """Corrected, then busted: credit follows. What another one used is settled."""
     enter(venue, "ANN", "m1", "buy", "2")
     enter(venue, "BOB", "t1", "sell", "2")
-    trade = window.page.evaluate(f"fetch('/v1/trades/{SYMBOL}').then((answer) => answer.json())")["trades"][0]
+    trade = until(lambda: trades(window), "the web gateway knows the trade")[0]
     row = clients_row(window, "ANN")
     expect(used(row)).to_have_text(re.compile(r"^200\."))
     window.open("operate")

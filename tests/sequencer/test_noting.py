@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,11 +11,11 @@ from typer.testing import CliRunner
 
 from gateways.venue import create
 from sequencer import noting
-from sequencer.cli import app
+from sequencer.__main__ import prepared
+from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config
 from sequencer.errors import ConfigError, IslandError, UnnotedError, UnreachableError
 from sequencer.noting import REASON_CHARS_MAX, noted, noted_remedy
-from sequencer.output import DEFAULT_DATA, DataDir
 
 ME: Final = f"{noting._user()}@{socket.gethostname()}"
 
@@ -181,9 +180,7 @@ def commands(group: Any, *words: str) -> Iterator[tuple[str, Any]]:
 
 
 def all_commands() -> dict[str, Any]:
-    for point in entry_points(group="sequencer.commands"):
-        point.load()(app)
-    return dict(commands(typer.main.get_command(app)))
+    return dict(commands(typer.main.get_command(prepared())))
 
 
 def test_every_command_is_noted_or_there_is_a_word_why_not():
