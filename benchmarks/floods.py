@@ -39,7 +39,7 @@ from sequencer.config import Config
 from sequencer.envelope import encode_batch
 from sequencer.keyring import KEY_VARIABLE, issue, read_pair, secret_path
 from sequencer.keys import Role
-from sequencer.protocol import ENCODER, AskCommitted, AskStatus, Fetch
+from sequencer.protocol import ENCODER, FRAME_BATCHES_MAX, AskCommitted, AskStatus, Fetch
 from sequencer.sockets import connect, context, tune
 from sequencer.supervisor import Supervisor
 
@@ -48,7 +48,7 @@ MESSAGES_MAX: Final = 5_000_000
 CONNECTIONS: Final = 64
 """Of who has no key, at a time; a flooder with a key has FLOODER_SOCKETS."""
 FLOODER_SOCKETS: Final = 4
-FRAME_BATCHES_BYTES: Final = 1 << 20
+TOO_MANY: Final = 4000
 GREETING: Final = b"\xff" + bytes(7) + b"\x01\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 KEYS: Final = {
     "honest": (Role.CLIENT, {}),
@@ -154,13 +154,13 @@ class Flood:
                     number += 64
                     self.sent += 64
 
-    def duplicates(self) -> bytes:
-        """A frame full of copies of a batch that is in the log."""
+    def duplicates(self, count: int) -> bytes:
+        """A frame of so many copies of a batch that is in the log."""
         with context(self.config) as made:
             for entry in Replay(self.config.sources, context=made):
                 for batch in entry.batches():
                     if batch.sender.startswith("matching.") and batch.number:
-                        return bytes(batch.data) * (FRAME_BATCHES_BYTES // len(batch.data))
+                        return bytes(batch.data) * count
         raise AssertionError("matching has said nothing yet")
 
 
@@ -195,7 +195,8 @@ FLOODS: Final[dict[str, tuple[str, Callable[[Flood], None]]]] = {
     "a reader: AskStatus": ("spy", lambda f: f.say(f.ingress, always(ENCODER.encode(AskStatus())))),
     "a reader: AskCommitted": ("spy", lambda f: f.say(f.ingress, always(ENCODER.encode(AskCommitted())))),
     "a reader: 15 MB frames": ("spy", lambda f: f.say(f.ingress, always(bytes(15 << 20)))),
-    "a replica: duplicates": ("matching-9", lambda f: f.say(f.ingress, always(f.duplicates()))),
+    "a replica: duplicates": ("matching-9", lambda f: f.say(f.ingress, always(f.duplicates(FRAME_BATCHES_MAX)))),
+    "a replica: frames of too many": ("matching-9", lambda f: f.say(f.ingress, always(f.duplicates(TOO_MANY)))),
     "a replica: batches that follow nothing": ("matching-9", lambda f: f.say(f.ingress, gaps())),
     "a reader: ranges of the log": ("spy", lambda f: f.say(f.replayer, always(ENCODER.encode(Fetch(1, 4 << 20))))),
 }

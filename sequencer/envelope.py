@@ -60,6 +60,7 @@ A heartbeat is what an idle publisher sends, 64 bytes:
 
 import hashlib
 import struct
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -207,15 +208,17 @@ def encode_batch(
     return Batch(sender, incarnation, channel, count, number, cause, previous, digest, data)
 
 
-def split_batches(data: bytes | memoryview) -> list[Batch]:
-    """Cut concatenated batches apart. Raises EnvelopeError where the bytes are not whole batches.
+def split_batches(data: bytes | memoryview, most: int = sys.maxsize) -> list[Batch]:
+    """Cut concatenated batches apart. Raises EnvelopeError where the bytes are not whole batches, or too many.
 
     Digests are not checked here: see `verify`.
     """
     view = memoryview(data)
-    batches = []
+    batches: list[Batch] = []
     offset, end = 0, len(view)
     while offset < end:
+        if len(batches) >= most:
+            raise EnvelopeError(f"at most {most} batches are expected, and {end - offset} bytes follow")
         if end - offset < BATCH_HEADER_BYTES:
             raise EnvelopeError(f"a batch header is {BATCH_HEADER_BYTES} bytes, got {end - offset}")
         magic, digest, raw, incarnation, channel, zero, count, length, zeros, number, cause, previous = (

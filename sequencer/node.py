@@ -28,6 +28,7 @@ from sequencer.monitor import INTERVAL_MS, open_monitor
 from sequencer.peers import LAST_WORDS_MS, Peers
 from sequencer.protocol import (
     ENCODER,
+    FRAME_BYTES_MAX,
     OVER_RATE,
     QUESTIONS,
     Answer,
@@ -53,17 +54,22 @@ from sequencer.raft.messages import speaker, unpack
 from sequencer.sessions import Verdict
 from sequencer.sockets import Context, bind, tune
 
-INGRESS_BYTES_MAX = (1 << 20) + (64 << 10)
-"""The longest frame: see FRAME_BYTES_MAX of those who submit."""
+INGRESS_BYTES_MAX = FRAME_BYTES_MAX + (64 << 10)
+"""The longest frame: one batch of the longest payload has a header as well."""
 INGRESS_HWM = 256
 """Frames of one connection that wait to be read."""
 TURN_FRAMES = 256
 """Frames taken in one turn, and batches judged as an entry takes: who asks, or repeats himself, without end does not
 keep the node from its other work."""
+TURN_WASTE = 32
+"""Of those, frames that bring nothing into an entry: what came before them does not wait for more of them."""
+WASTE_BATCHES = 8
+"""So many batches that are refused count as one more frame."""
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
 REPORT_NAME_CHARS_MAX = 200
-DUPLICATE_PAUSE_MS = 100
+REPEATED_MS = {Verdict.DUPLICATE.value: 100, Verdict.GAP.value: 10}
+"""How often a connection is told one of these."""
 PEER_FRAMES_MAX = 256
 READS_MAX = 1000
 LOOK_MS = 100
@@ -123,7 +129,7 @@ class Node:
             self._core.close()
             raise
         self._reports: dict[str, tuple[int, bytes]] = {}
-        self._duplicates_told: dict[bytes, int] = {}
+        self._told_ms: dict[tuple[bytes, str], int] = {}
         self._reads: dict[int, bytes] = {}
         self._next_ticket = 1
         self._monitor = open_monitor(config.monitoring.get(name, ""), name, "node")
@@ -252,26 +258,37 @@ class Node:
         leader_ingress = self._leader_ingress()
         orderer = self._core.orderer
         judged_max = orderer.judged + self._config.limits.entry_batches
+        waste = 0
         for _ in range(TURN_FRAMES):
-            if not orderer.has_room or self._core.is_behind or orderer.judged >= judged_max:
+            if not orderer.has_room or self._core.is_behind or orderer.judged >= judged_max or waste >= TURN_WASTE:
                 return
+            judged = orderer.judged
             try:
-                key, (identity, frame) = self._gate.receive()
+                is_of_use = self._take_one(leader_ingress)
             except zmq.Again:
                 return
-            except ValueError:
-                self._chronicle.stranger("ingress", "not our protocol's two frames")
-                continue
-            if key is None:
-                continue
-            answer: Answer | None
-            if frame[:4] == BATCH_MAGIC:
-                answer = self._submitted(key, identity, frame, leader_ingress)
-            else:
-                answer = self._answer(key, identity, frame)
-            if answer is not None and not self._said_lately(identity, answer):
-                self._send(self._ingress, [identity, ENCODER.encode(answer)])
-                self._chronicle.refused(answer, key.name)
+            if not is_of_use:
+                waste += 1 + (orderer.judged - judged) // WASTE_BATCHES
+
+    def _take_one(self, leader_ingress: str) -> bool:
+        """Take one frame; tell whether an entry will have something of it. Raises zmq.Again."""
+        try:
+            key, (identity, frame) = self._gate.receive()
+        except ValueError:
+            self._chronicle.stranger("ingress", "not our protocol's two frames")
+            return False
+        if key is None:
+            return False
+        answer: Answer | None
+        is_submitted = frame[:4] == BATCH_MAGIC
+        if is_submitted:
+            answer = self._submitted(key, identity, frame, leader_ingress)
+        else:
+            answer = self._answer(key, identity, frame)
+        if answer is not None and not self._said_lately(identity, answer):
+            self._send(self._ingress, [identity, ENCODER.encode(answer)])
+            self._chronicle.refused(answer, key.name)
+        return is_submitted and answer is None
 
     def _submitted(self, key: Key, identity: bytes, frame: bytes, leader_ingress: str) -> Answer | None:
         """Over tcp a process is who its key says: two of them with one key count as one where outputs need several."""
@@ -287,15 +304,18 @@ class Node:
         return self._config.resolved(leader).ingress if leader is not None else ""
 
     def _said_lately(self, identity: bytes, answer: Answer) -> bool:
-        """Replicas repeat each other all the time and see it in the stream: one word now and then is enough."""
-        if not isinstance(answer, Refused) or answer.verdict != Verdict.DUPLICATE.value:
+        """Replicas repeat each other all the time and see it in the stream; behind a gap each frame is one.
+
+        One word now and then is enough.
+        """
+        if not isinstance(answer, Refused) or answer.verdict not in REPEATED_MS:
             return False
-        now_ms = self._core.now_ms
-        if now_ms - self._duplicates_told.get(identity, -DUPLICATE_PAUSE_MS) < DUPLICATE_PAUSE_MS:
+        now_ms, what = self._core.now_ms, (identity, answer.verdict)
+        if now_ms - self._told_ms.get(what, -1000) < REPEATED_MS[answer.verdict]:
             return True
-        if len(self._duplicates_told) >= REPORTS_MAX:
-            self._duplicates_told.clear()
-        self._duplicates_told[identity] = now_ms
+        if len(self._told_ms) >= REPORTS_MAX:
+            self._told_ms.clear()
+        self._told_ms[what] = now_ms
         return False
 
     # --- questions ----------------------------------------------------------------------------

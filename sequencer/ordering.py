@@ -20,7 +20,7 @@ from sequencer.config import LimitsConfig
 from sequencer.envelope import CONTROL, Batch, Entry, split_batches, verify
 from sequencer.errors import EnvelopeError
 from sequencer.members import SEQUENCER
-from sequencer.protocol import Answer, NotLeader, PositionOf, Refused
+from sequencer.protocol import FRAME_BATCHES_MAX, Answer, NotLeader, PositionOf, Refused
 from sequencer.raft import Append, Duties, Event, Propose, Raft, Role
 from sequencer.sessions import Position, Sessions, Verdict
 
@@ -85,7 +85,7 @@ class Orderer:
         if not self.is_leader:
             return NotLeader(leader_ingress)
         try:
-            batches = split_batches(frame)
+            batches = split_batches(frame, FRAME_BATCHES_MAX)
         except EnvelopeError:
             return Refused("invalid", 0, "", 0, 0, b"")
         self.judged += len(batches)

@@ -19,7 +19,9 @@ ENTRIES_OF = b"E/"
 HEARTBEATS_OF = b"H/"
 """Followed by a node's name, the topic of its heartbeats; by itself, of those of all nodes."""
 
-
+FRAME_BYTES_MAX = 1 << 20
+FRAME_BATCHES_MAX = 256
+"""In a frame of a sender: a node judges one at a time, and others wait meanwhile. One of more is invalid."""
 OVER_RATE = "over-rate"
 
 

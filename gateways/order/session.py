@@ -19,7 +19,6 @@ Rules
 - What is drained in one wake is one batch, cut at `batch_messages`; nothing waits for a timer.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,8 +32,9 @@ from gateways.news import News, What
 from gateways.order import checks
 from gateways.order.copies import Copies, CopyAll
 from gateways.order.links import Client, Link
+from gateways.order.outgoing import Outgoing
+from gateways.order.past import Past
 from gateways.order.protocol import (
-    ENCODER,
     FROM_CLIENT,
     HEARTBEAT_MS,
     LATEST,
@@ -53,21 +53,14 @@ from gateways.order.protocol import (
     OrdersAre,
     OrderState,
     Reject,
-    frame,
     is_operator,
 )  # fmt: skip
-from gateways.order.rebuild import Rebuild, Want
-from gateways.order.reports import Chunk, seal
 from gateways.orders import LiveOrder, Orders, runs, wide
 from sequencer.envelope import Entry
 from sequencer.limits import Meter
 
-FRAME_BYTES: Final = 1 << 20
-"""Reports to one connection are cut into frames of about this size."""
 REGISTRATIONS_MAX: Final = 1024
 STATES_A_FRAME: Final = 1000
-REBUILD_REQUESTS: Final = 1 << 20
-"""What a look into the past costs who asks for it: all that its key may have."""
 _OFF_TEXTS: Final = {
     LogoffReason.REQUESTED: "logged off as requested",
     LogoffReason.TAKEN_OVER: "a newer logon of this client took over",
@@ -127,11 +120,9 @@ class Session:
         self._logons: dict[str, list[tuple[Link, Logon]]] = {}
         self._taken: list[m.Message] = []
         self._fresh: list[Client] = []
-        self._speaking: list[Link] = []
         self._news: list[News] = []
-        self._repeats: defaultdict[Client, set[int]] = defaultdict(set)
-        self._rebuild: Rebuild | None = None
-        self._wants: list[Want] = []
+        self._outgoing = Outgoing(self.limits.recent_reports_per_client)
+        self._past = Past(self._outgoing)
         self._now_ms = self._watched_ms = self._ticked_ms = 0
         self._ticked_at = -1
         self._handlers: dict[type, Callable[[Link, Any], None]] = {
@@ -173,7 +164,7 @@ class Session:
     def recent_reports(self, client_id: int, after: int) -> list[e.Event] | None:
         """A client's reports behind a place of the log, up to `position`; None where memory does not have all."""
         client = self._client(client_id)
-        self._seal(client)
+        self._outgoing.seal(client)
         if after < client.recent.forgotten:
             return None
         return [report for chunk in client.recent.after(after) for report in chunk.reports()]
@@ -201,7 +192,9 @@ class Session:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if meter is not None and not meter.read(1):
                 return False
-            self._say(self._heard(connection), Reject(0, 0, f"expected session messages and commands: {error}"))
+            self._outgoing.say(
+                self._heard(connection), Reject(0, 0, f"expected session messages and commands: {error}")
+            )
             self._news.append(News(What.MALFORMED))
             return True
         granted = len(messages) if meter is None else meter.read(len(messages))
@@ -218,10 +211,10 @@ class Session:
         link = self._heard(connection)
         for message in messages:
             if isinstance(message, Logon):
-                self._say(link, LoggedOff(0, message.client, LogoffReason.REFUSED, meter.over_rate))
+                self._outgoing.say(link, LoggedOff(0, message.client, LogoffReason.REFUSED, meter.over_rate))
             elif type(message) in self._handlers:
                 if not isinstance(message, Heartbeat):
-                    self._say(link, Reject(0, 0, meter.over_rate))
+                    self._outgoing.say(link, Reject(0, 0, meter.over_rate))
             else:
                 client, number = link.clients.get(message.client_id), message.number
                 if client is not None and link.awaits in (None, (client.client_id, number)):
@@ -247,8 +240,7 @@ class Session:
                 strangers.add(message.client_id)
         for client_id in sorted(strangers):
             self._say_off(link, client_id, LogoffReason.NOT_LOGGED_ON)
-        if self._repeats:
-            self._answer_repeats(link)
+        self._past.answer(link, self.position, self._unanswered)
 
     def _take(self, link: Link, command: Any) -> bool:
         """Take a command, or say why not; False when its client is not logged on here."""
@@ -257,7 +249,7 @@ class Session:
         if client is None:
             return False
         if 0 < number <= client.last_number:
-            self._repeats[client].add(number)
+            self._past.repeat(client, number)
             return True
         if link.awaits is not None:
             if link.awaits != (client_id, number):
@@ -279,12 +271,12 @@ class Session:
 
     def _refuse(self, link: Link, client: Client, refusal: Frame) -> None:
         link.awaits = (client.client_id, client.last_number + 1)
-        self._say(link, refusal)
+        self._outgoing.say(link, refusal)
 
     def _logon(self, link: Link, logon: Logon) -> None:
         problem = self._logon_problem(link, logon)
         if problem:
-            self._say(link, LoggedOff(0, logon.client, LogoffReason.REFUSED, problem))
+            self._outgoing.say(link, LoggedOff(0, logon.client, LogoffReason.REFUSED, problem))
             self._news.append(News(What.REFUSED, logon.client, problem))
             return
         self._links[link.connection] = link
@@ -327,14 +319,14 @@ class Session:
         self._let_in(link, self._copies.find(asked.name), asked.name, asked.last_seen)
 
     def _let_in(self, link: Link, client: Client, name: str, last_seen: int) -> None:
-        self._seal(client)
+        self._outgoing.seal(client)
         link.drop(client)
         link.clients[client.client_id] = client
         client.link = link
-        self._say(link, self._logged_on(link, client, name))
+        self._outgoing.say(link, self._logged_on(link, client, name))
         self._news.append(News(What.LOGGED_ON, name))
         if last_seen != LATEST:
-            self._resume(client, link, last_seen)
+            self._past.resume(client, link, last_seen)
 
     def _logged_on(self, link: Link, client: Client, name: str) -> LoggedOn:
         limits = self.limits
@@ -363,14 +355,14 @@ class Session:
         link.charge(len(found))
         for start in range(0, max(1, len(found)), STATES_A_FRAME):
             part, is_last = found[start : start + STATES_A_FRAME], start + STATES_A_FRAME >= len(found)
-            self._say(link, OrdersAre(asked.client_id, asked.request, self.position, part, is_last))
+            self._outgoing.say(link, OrdersAre(asked.client_id, asked.request, self.position, part, is_last))
 
     def _heartbeat(self, link: Link, _heartbeat: Heartbeat) -> None:
         if link.connection not in self._links:
             self._say_off(link, 0, LogoffReason.NOT_LOGGED_ON)
 
     def _foreign(self, link: Link, message: m.Message) -> None:
-        self._say(link, Reject(0, 0, f"{type(message).__name__} is not a command that a client can send"))
+        self._outgoing.say(link, Reject(0, 0, f"{type(message).__name__} is not a command that a client can send"))
 
     def lost(self, connection: bytes, why: str = "its connection is gone", *, is_slow: bool = False) -> None:
         """Forget a connection that cannot be reached or does not keep up; its clients can log on again."""
@@ -457,38 +449,13 @@ class Session:
     def _announce(self, event: e.InstrumentSet) -> None:
         news = Listed(self.names.instruments[event.instrument_id])
         for link in self._links.values():
-            self._say(link, news)
+            self._outgoing.say(link, news)
 
     # --- old reports --------------------------------------------------------------------------
 
-    def _resume(self, client: Client, link: Link, last_seen: int) -> None:
-        if last_seen >= client.recent.forgotten:
-            for chunk in client.recent.after(last_seen):
-                self._send(link, chunk.count, chunk.encoded)
-                link.charge(chunk.count)
-        else:
-            link.charge(REBUILD_REQUESTS)
-            client.resume = Want(client.client_id, last_seen)
-            self._wants.append(client.resume)
-
-    def _answer_repeats(self, link: Link) -> None:
-        for client, numbers in self._repeats.items():
-            self._seal(client)
-            held = client.recent.answers(numbers)
-            for number in sorted(held):
-                self._say(link, held[number])
-            missing = numbers - held.keys() - self._unanswered(client)
-            if missing:
-                self._want_answers(client, missing)
-        self._repeats.clear()
-
-    def _want_answers(self, client: Client, numbers: set[int]) -> None:
-        for want in self._wants:
-            if want.client_id == client.client_id and not want.is_resume:
-                want.numbers |= numbers
-                want.until = self.position
-                return
-        self._wants.append(Want(client.client_id, 0, numbers, self.position))
+    def rebuild(self, entries: Iterable[Entry]) -> None:
+        """Take old entries, from `Duties.rebuild_from` on, in order."""
+        self._past.take(entries, self.position, lambda one: self._copies.readers.get(one) or self._clients[one])
 
     def _unanswered(self, client: Client) -> set[int]:
         """The numbers of this client that will yet be answered."""
@@ -496,40 +463,6 @@ class Session:
         pending = self._orders.pending.values()
         unanswered = {command.number for command in pending if command.client_id == client.client_id}
         return unanswered.union(unlogged)
-
-    def rebuild(self, entries: Iterable[Entry]) -> None:
-        """Take old entries, from `Duties.rebuild_from` on, in order."""
-        if self._rebuild is None:
-            return
-        # What the live stream has not brought yet comes with that: it would come twice.
-        found = self._rebuild.apply(entry for entry in entries if entry.next_sequence - 1 <= self.position)
-        for want in tuple(self._rebuild.wants):
-            client = self._copies.readers.get(want.client_id) or self._clients[want.client_id]
-            picked = [report for report in found[want.client_id] if want.picks(report)]
-            if self._serve(client, want, picked):
-                self._rebuild.wants.remove(want)
-        if not self._rebuild.wants:
-            self._rebuild = None
-
-    def _serve(self, client: Client, want: Want, reports: list[e.Event]) -> bool:
-        """Send rebuilt reports; True when nothing is left to send."""
-        assert self._rebuild is not None
-        link, position = client.link, self._rebuild.position
-        if link is None or (want.is_resume and client.resume is not want):
-            return True
-        if reports:
-            chunk = seal(reports)
-            self._send(link, chunk.count, chunk.encoded)
-        if not want.is_resume:
-            want.numbers.difference_update(report.number for report in reports)
-            return not want.numbers or position >= want.until
-        if position < client.recent.forgotten:
-            return False
-        client.resume = None
-        self._seal(client)
-        for chunk in client.recent.after(max(position, want.after)):
-            self._send(link, chunk.count, chunk.encoded)
-        return True
 
     # --- time and output ----------------------------------------------------------------------
 
@@ -551,18 +484,15 @@ class Session:
             self._say_off(link, 0, LogoffReason.SILENT)
             self.lost(link.connection, "nothing was heard from its connection")
         elif self._now_ms - link.sent_ms >= HEARTBEAT_MS:
-            self._say(link, Heartbeat())
+            self._outgoing.say(link, Heartbeat())
 
     def duties(self) -> Duties:
         """What is to be done for everything that came in since the last call."""
         fresh, self._fresh = self._fresh, []
         for client in fresh:
-            self._seal(client)
-        if self._rebuild is None and self._wants:
-            self._rebuild, self._wants = Rebuild(self._wants), []
-        rebuild_from = self._rebuild.next_index if self._rebuild else 0
+            self._outgoing.seal(client)
         news, self._news = self._news, []
-        return Duties(self._cut_batches(), self._cut_frames(), rebuild_from, news)
+        return Duties(self._cut_batches(), self._outgoing.frames(self._now_ms), self._past.begin(), news)
 
     def _cut_batches(self) -> list[tuple[int, bytes]]:
         taken, self._taken = self._taken, []
@@ -570,44 +500,9 @@ class Session:
         cuts = (taken[start : start + size] for start in range(0, len(taken), size))
         return [(len(cut), m.ENCODER.encode(cut)) for cut in cuts]
 
-    def _cut_frames(self) -> list[tuple[bytes, bytes]]:
-        speaking, self._speaking = self._speaking, []
-        return [(link.connection, data) for link in speaking for data in self._frames_of(link)]
-
-    def _frames_of(self, link: Link) -> list[bytes]:
-        parts, counts = link.parts, link.counts
-        link.parts, link.counts, link.sent_ms = [], [], self._now_ms
-        frames = []
-        start = size = 0
-        for stop, part in enumerate(parts, 1):
-            size += len(part)
-            if size >= FRAME_BYTES or stop == len(parts):
-                frames.append(frame(sum(counts[start:stop]), parts[start:stop]))
-                start, size = stop, 0
-        return frames
-
-    def _seal(self, client: Client) -> None:
-        """Encode a client's fresh reports, keep them, and send them unless older ones must come first."""
-        if not client.fresh:
-            return
-        chunk: Chunk = seal(client.fresh)
-        client.fresh = []
-        client.recent.add(chunk, self.limits.recent_reports_per_client)
-        if client.link is not None and client.resume is None:
-            self._send(client.link, chunk.count, chunk.encoded)
-
-    def _say(self, link: Link, message: Frame | e.Event) -> None:
-        self._send(link, 1, ENCODER.encode(message))
-
     def _say_off(self, link: Link, client_id: int, reason: LogoffReason) -> None:
         name = self.names.client_name(client_id)
-        self._say(link, LoggedOff(client_id, name, reason, _OFF_TEXTS[reason]))
-
-    def _send(self, link: Link, count: int, encoded: bytes) -> None:
-        if not link.parts:
-            self._speaking.append(link)
-        link.parts.append(encoded)
-        link.counts.append(count)
+        self._outgoing.say(link, LoggedOff(client_id, name, reason, _OFF_TEXTS[reason]))
 
     def _client(self, client_id: int) -> Client:
         client = self._clients.get(client_id)

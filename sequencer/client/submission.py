@@ -23,9 +23,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sequencer.envelope import BATCH_HEADER_BYTES, CONTROL, NO_DIGEST, Batch, encode_batch
 from sequencer.errors import FencedError, IslandError
-from sequencer.protocol import ENCODER, OVER_RATE, Answer, AskPosition, NotLeader, PositionOf, Refused
+from sequencer.protocol import (
+    ENCODER,
+    FRAME_BATCHES_MAX,
+    FRAME_BYTES_MAX,
+    OVER_RATE,
+    Answer,
+    AskPosition,
+    NotLeader,
+    PositionOf,
+    Refused,
+)
 
-FRAME_BYTES_MAX = 1 << 20
 RESEND_MS = 250
 RESEND_MS_MAX = 2000
 REFUSAL_PAUSE_MS = 20
@@ -298,7 +307,7 @@ class Submission:
         size = 0
         for batch in batches:
             assert len(batch.data) <= FRAME_BYTES_MAX + BATCH_HEADER_BYTES, len(batch.data)
-            if frame and size + len(batch.data) > FRAME_BYTES_MAX:
+            if len(frame) == FRAME_BATCHES_MAX or (frame and size + len(batch.data) > FRAME_BYTES_MAX):
                 self.outbox.append(b"".join(frame))
                 frame, size = [], 0
             frame.append(batch.data)

@@ -79,7 +79,7 @@ class Containers(Nodes):
     def close(self) -> None:
         """End all, and forget all."""
         try:
-            self.compose("--profile", "demo", "--profile", "attach", "down", "-v", "-t", "2", timeout_s=UP_S)
+            self.compose("--profile", "*", "down", "-v", "-t", "2", timeout_s=UP_S)
         finally:
             self.small_disk.__exit__()
 
@@ -142,6 +142,12 @@ class Containers(Nodes):
         self._env["ISLAND_IMAGE"] = image
         self.compose("up", "-d", "--no-build", "--no-deps", service)
         self._env["ISLAND_IMAGE"] = self.image
+
+    def watch(self, image: str) -> str:
+        """Start the Prometheus of the profile `monitoring`, of this image; where it listens."""
+        self._env["PROMETHEUS_IMAGE"] = image
+        self.compose("--profile", "monitoring", "up", "-d", "--no-build", "prometheus")
+        return self.compose("port", "prometheus", "9090").strip()
 
     # --- harm ---------------------------------------------------------------------------------------
 

@@ -1,18 +1,24 @@
 """The venue of compose.yaml under fire, with real orders: judged by a checker that shares no code with it."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.compose.containers import BUILD_S, PROJECT, ROOT, Containers, docker, works
 from tests.faults.load import HEAVY_BYTES, LIGHT_BYTES, Load
+from tests.models.prometheus import NO_PROGRAM, PROGRAM, Prometheus
 from tests.models.running import until
 
 pytestmark = pytest.mark.skipif(not works(), reason="needs a Docker engine with compose")
 
 ENGINES = ("matching-1", "credit-1")
 GATEWAYS = ("order-1", "marketdata-1", "fix-1", "web-1")
+
+RESTARTS = "increase(sequencer_child_restarts_total[15m])"
+"""Where Docker starts processes again, no supervisor tells of it."""
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +163,21 @@ def test_every_promise_holds_through(act, stage: tuple[Containers, Load]):
     venue.await_well()
 
     assert load.judge() == []
+
+
+@pytest.mark.skipif("ISLAND_COMPOSE" not in os.environ, reason="a part of `make test-compose`")
+@pytest.mark.skipif(PROGRAM is None, reason=NO_PROGRAM)
+def test_prometheus_watches_every_host(stage: tuple[Containers, Load], image: str, tmp_path: Path):
+    """Under the profile `monitoring`; of an image that is made of the program of this host."""
+    assert PROGRAM is not None
+    venue, _load = stage
+    shutil.copy(PROGRAM, tmp_path / "prometheus")
+    (tmp_path / "Dockerfile").write_text(f'FROM {image}\nCOPY prometheus /bin/\nENTRYPOINT ["/bin/prometheus"]\n')
+    docker("build", "-q", "-t", f"{PROJECT}:prometheus", str(tmp_path), timeout_s=BUILD_S)
+    prometheus = Prometheus(venue.watch(f"{PROJECT}:prometheus"))
+    all_up = dict.fromkeys(venue.outside.monitoring, "up")
+    until(lambda: prometheus.health() == all_up, "it has heard every process")
+    until(lambda: not prometheus.empty_panels(RESTARTS), "every panel shows something")
 
 
 @pytest.mark.parametrize("more", ["--profile=demo", "--profile=monitoring", "-f=deploy/compose.five.yaml"])

@@ -19,6 +19,7 @@ from sequencer.config import Config
 from sequencer.errors import ConfigError, IslandError
 from sequencer.exposition import Exposition
 from sequencer.monitor import open_monitor
+from tests.models.prometheus import NO_PROGRAM, PROGRAM, Prometheus
 from tests.models.running import Running, make, until
 
 REPORT = {"position": 7, "lag": 2, "lag_ms": 1500, "outputs": 3, "role": "leader", "leader": "n", "clients": {"x": 1}}
@@ -121,23 +122,53 @@ def test_the_dashboard_asks_for_what_is_told():
         generating.prometheus({})
 
 
-def test_every_process_of_a_venue_is_alive_and_ready(tmp_path: Path):
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    config = make(tmp_path_factory.mktemp("watched") / "v", doors=("fix-1", "web-1"), monitored=True)
+    with Running(config).start() as venue:
+        yield venue
+
+
+@pytest.fixture(scope="module")
+def scraping(watched: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Prometheus is to be started with."""
+    path = tmp_path_factory.mktemp("prometheus") / "prometheus.yml"
+    path.write_text(watched.run("generate", "prometheus").stdout)
+    return path
+
+
+def test_every_process_of_a_venue_is_alive_and_ready(watched: Running, scraping: Path):
     """Each at its own port, in a form that promtool takes, where there is one."""
-    with Running(make(tmp_path / "v", doors=("fix-1", "web-1"), monitored=True)).start() as venue:
-        addresses = venue.config.monitoring
-        assert set(addresses) == set(venue.pids)
-        for name, address in addresses.items():
-            until(lambda address=address: get(address, "/readyz") == (200, "ok\n"), f"{name} is ready")
-            assert get(address, "/healthz") == (200, "ok\n")
-            _check("metrics", get(address, "/metrics")[1])
-        metrics = get(addresses["supervisor"], "/metrics")[1]
-        children = set(venue.pids) - {"supervisor"}
-        assert set(re.findall(r'(?m)^sequencer_child_up\{name="(.*)"\} 1\.0$', metrics)) == children
-        assert set(re.findall(r'(?m)^sequencer_child_restarts_total\{name="(.*)"\} 0\.0$', metrics)) == children
-        made = venue.run("generate", "prometheus").stdout
-        assert all(f'"{address}"' in made and f'"{name}"' in made for name, address in addresses.items())
-        (tmp_path / "prometheus.yml").write_text(made)
-        _check("config", "", str(tmp_path / "prometheus.yml"))
+    addresses, made = watched.config.monitoring, scraping.read_text()
+    assert set(addresses) == set(watched.pids)
+    for name, address in addresses.items():
+        until(lambda address=address: get(address, "/readyz") == (200, "ok\n"), f"{name} is ready")
+        assert get(address, "/healthz") == (200, "ok\n")
+        _check("metrics", get(address, "/metrics")[1])
+    metrics = get(addresses["supervisor"], "/metrics")[1]
+    children = set(watched.pids) - {"supervisor"}
+    assert set(re.findall(r'(?m)^sequencer_child_up\{name="(.*)"\} 1\.0$', metrics)) == children
+    assert set(re.findall(r'(?m)^sequencer_child_restarts_total\{name="(.*)"\} 0\.0$', metrics)) == children
+    assert all(f'"{address}"' in made and f'"{name}"' in made for name, address in addresses.items())
+    _check("config", "", str(scraping))
+
+
+@pytest.mark.skipif(PROGRAM is None, reason=NO_PROGRAM)
+def test_prometheus_finds_every_process_and_fills_every_panel(watched: Running, scraping: Path, unused_port: int):
+    """A real one, with the configuration that is generated; and the queries of the dashboard."""
+    assert PROGRAM is not None
+    prometheus = Prometheus(f"127.0.0.1:{unused_port}")
+    words = [f"--config.file={scraping}", f"--storage.tsdb.path={scraping.parent}"]
+    with subprocess.Popen(
+        [PROGRAM, *words, f"--web.listen-address=127.0.0.1:{unused_port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        try:
+            all_up = dict.fromkeys(watched.config.monitoring, "up")
+            until(lambda: prometheus.health() == all_up, "it has heard every process")
+            until(lambda: not prometheus.empty_panels(), "every panel shows something")
+        finally:
+            process.terminate()
 
 
 def _check(what: str, text: str, *words: str) -> None:

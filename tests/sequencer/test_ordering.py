@@ -2,12 +2,13 @@
 
 import pytest
 
+from sequencer.client.submission import Submission
 from sequencer.clock import SequencedClock
 from sequencer.config import LimitsConfig
 from sequencer.envelope import NO_DIGEST, encode_batch, encode_entry
 from sequencer.members import Member, Members
 from sequencer.ordering import Orderer
-from sequencer.protocol import NotLeader, Refused
+from sequencer.protocol import FRAME_BATCHES_MAX, NotLeader, Refused
 from sequencer.raft import Append, Log, Persisted, Raft
 from sequencer.sessions import Sessions, Verdict
 
@@ -80,6 +81,7 @@ def test_all_that_waits_becomes_one_entry():
         (chain(1), False, "full"),
         (chain(2)[1:], True, "gap"),
         ([encode_batch("s", 1, 1, b"", count=0)], True, "invalid"),
+        (chain(FRAME_BATCHES_MAX + 1), True, "invalid"),
     ],
 )
 def test_what_may_not_be_sequenced_is_refused_by_name(batches, served, verdict):
@@ -88,6 +90,20 @@ def test_what_may_not_be_sequenced_is_refused_by_name(batches, served, verdict):
 
     assert isinstance(answer, Refused)
     assert (answer.verdict, answer.number, committed) == (verdict, 0, [])
+
+
+def test_a_sender_says_any_number_of_batches_in_frames_that_are_taken():
+    """Also all of them again, as after a silence: no frame has more than a node judges at a time."""
+    sending = Submission(["leader's"], "s", now_ms=lambda: 0, opened=True)
+    for _ in range(2 * FRAME_BATCHES_MAX + 1):
+        sending.submit(1, b"x", count=1)
+    sending.flush()
+    made = orderer()
+    answers = [made.take(bytes(frame), lambda _channel: True, "") for frame in sending.outbox]
+    made.propose(0, 1000, 0)
+
+    assert answers == [None] * 3
+    assert [len(entry.batches()) for entry in settle(made)] == [2 * FRAME_BATCHES_MAX + 1]
 
 
 def test_a_false_digest_is_invalid_and_takes_no_place():
