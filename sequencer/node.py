@@ -129,7 +129,7 @@ class Node:
             self._core.close()
             raise
         self._reports: dict[str, tuple[int, bytes]] = {}
-        self._told_ms: dict[tuple[bytes, str], int] = {}
+        self._told_ms: dict[tuple[bytes, str, str], int] = {}
         self._reads: dict[int, bytes] = {}
         self._next_ticket = 1
         self._monitor = open_monitor(config.monitoring.get(name, ""), name, "node")
@@ -310,7 +310,7 @@ class Node:
         """
         if not isinstance(answer, Refused) or answer.verdict not in REPEATED_MS:
             return False
-        now_ms, what = self._core.now_ms, (identity, answer.verdict)
+        now_ms, what = self._core.now_ms, (identity, answer.sender, answer.verdict)
         if now_ms - self._told_ms.get(what, -1000) < REPEATED_MS[answer.verdict]:
             return True
         if len(self._told_ms) >= REPORTS_MAX:
