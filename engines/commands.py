@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from engines import attaching, finding_out, operating, proving, resharding
 from engines import lint as determinism
+from engines import operating, proving, resharding
 from engines.credit import Credit
 from engines.past import machine_at
 from engines.skipping import skipped
@@ -30,7 +30,6 @@ snapshot_app = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the engines' commands."""
-    attaching.register(app)
     app.command("top", epilog="Example: sequencer top")(top)
     app.command("replicas", epilog="Example: sequencer replicas --watch")(replicas)
     app.command("detach", epilog="Example: sequencer detach matching-3 --reason 'ticket 18'")(detach)
@@ -41,7 +40,6 @@ def register(app: typer.Typer) -> None:
     app.command("activate", epilog="Example: sequencer activate matching 2 --reason 'release 2'")(activate)
     app.command("reshard", epilog="Example: sequencer reshard matching 4 --reason 'ticket 18'")(reshard)
     app.command("digest", epilog="Example: sequencer digest -o json")(digest)
-    finding_out.register(app)
     app.command("credit", epilog="Example: sequencer credit C1 -o json")(credit)
     app.command("prove", epilog="Example: sequencer prove my_package.machine:Mine")(prove)
     app.command("lint", epilog="Example: sequencer lint my_machine.py")(lint)

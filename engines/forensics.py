@@ -19,10 +19,11 @@ from engines.sharding import Shard, Sharding, named
 from engines.skips import Decided, skips_in
 from engines.tracing import Step, impact, trace
 from engines.verdicts import verdicts
+from sequencer.admin import can_ask_nodes
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import ConfigError
-from sequencer.log_tools import can_ask_nodes, entries_of
+from sequencer.log_tools import entries_of
 from sequencer.sockets import context
 
 STOPPED: Final = ("halted", "stuck", "diverged")

@@ -33,11 +33,12 @@ from engines.replica import Replica
 from engines.skipping import skipped
 from engines.skips import Decided
 from engines.versions import activate, in_force
+from sequencer.admin import can_ask_nodes
 from sequencer.config import Config
 from sequencer.envelope import Entry
 from sequencer.errors import IslandError
 from sequencer.group import committed_index
-from sequencer.log_tools import can_ask_nodes, entries_of
+from sequencer.log_tools import entries_of
 
 STATE_EVERY: Final = 101
 """Entries after which states are compared, and the second process goes on with a restored machine."""

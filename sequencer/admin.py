@@ -211,3 +211,9 @@ def journal_directories(config: Config) -> dict[str, Path]:
     """Where the journals of this host's nodes are, by name."""
     found = {node.name: config.data_dir / node.name for node in config.nodes}
     return {name: path for name, path in found.items() if path.is_dir()}
+
+
+def can_ask_nodes(config: Config) -> bool:
+    """Whether nodes are to be asked: one runs on this host, or they are all on others, with their journals."""
+    here = running(config.data_dir)
+    return any(node.name in here for node in config.nodes) or not journal_directories(config)

@@ -7,6 +7,7 @@ Rules
 - A domain is a Door: in comes who has a key in the list that enters it. The user id of a connection is its public key.
 - It is a thread of its own, since libzmq asks while the process's loop is busy. Should it die, nobody is let in:
   sockets that listen have ZAP_ENFORCE_DOMAIN.
+- Who has shown no key yet comes in in bounded numbers: `Newcomers` shuts a door for an address, for a moment.
 - Where others only listen (streams), `Listeners` cuts off who says much, and its key has no handshake for a while.
 - It asks at the handshake only. What a key that was revoked since says is dropped where it is received.
 - Handshakes of a key are bounded (HANDSHAKES_PER_S), and who was cut off for a flood has none for a while. That is said
@@ -28,11 +29,15 @@ from sequencer.keyring import Keyring
 from sequencer.keys import Door
 from sequencer.limits import CUT_S, Bucket
 from sequencer.listeners import LOOK_MS, Cut, Listeners
+from sequencer.newcomers import SHUT_S, Newcomers
 from sequencer.sockets import next_event, readable
 
 _ENDPOINT: Final = "inproc://zeromq.zap.01"
-_WATCHED: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
-_COMING_AND_GOING: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_WATCHED: Final = (
+    zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_MONITOR_STOPPED
+)  # fmt: skip
+_CROWD: Final = f"too many came that have shown no key: nobody new comes in from there for {SHUT_S:g} s"
 _FLOOD: Final = "it was cut off: who listens here has next to nothing to say"
 _WHY: Final[dict[int, str]] = {
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the connection ended within the handshake",
@@ -40,6 +45,7 @@ _WHY: Final[dict[int, str]] = {
 }
 REFUSALS_MAX: Final = 1000
 """That wait for the log; older ones are dropped."""
+START_S: Final = 30.0
 STOP_S: Final = 2.0
 STRIKES: Final = 3
 HANDSHAKES_PER_S: Final = 20.0
@@ -63,8 +69,15 @@ class _Watched(NamedTuple):
     """A socket that listens."""
 
     door: str
-    listeners: Listeners
-    """Who came in, where others only listen; nobody elsewhere."""
+    newcomers: Newcomers
+    listeners: Listeners | None
+    """Who came in, where others only listen."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.newcomers.close()
+        if self.listeners is not None:
+            self.listeners.close()
 
 
 class Doorman:
@@ -90,6 +103,7 @@ class Doorman:
         self._poller = zmq.Poller()
         self._orders = context.socket(zmq.PAIR)
         self._orders.setsockopt(zmq.SNDTIMEO, round(STOP_S * 1000))
+        self._orders.setsockopt(zmq.RCVTIMEO, round(START_S * 1000))
         self._orders.bind(self._commands)
         self._thread = threading.Thread(target=self._run, name="doorman", daemon=True)
         self._thread.start()
@@ -98,8 +112,10 @@ class Doorman:
         """Tell of handshakes that fail at a socket which is to listen there; where it only speaks, of who says much."""
         endpoint = f"{self._commands}-{next(self._numbers)}"
         speaks = socket.type in (zmq.PUB, zmq.XPUB)
-        socket.monitor(endpoint, _WATCHED | _COMING_AND_GOING if speaks else _WATCHED)
-        self._orders.send_multipart([door.encode(), endpoint.encode(), port.encode() if speaks else b""])
+        port = port if port.isdigit() else "0"
+        socket.monitor(endpoint, _WATCHED | zmq.EVENT_DISCONNECTED if speaks else _WATCHED)
+        self._orders.send_multipart([door.encode(), endpoint.encode(), port.encode(), b"speaks" if speaks else b""])
+        self._orders.recv()  # whoever binds keeps the interpreter to himself, and waits until somebody hears of it
 
     def refuse(self, door: Door, why: str, who: str) -> None:
         """Have it told that a message was not taken."""
@@ -135,7 +151,7 @@ class Doorman:
             self._serve(orders)
         finally:
             for watched in self._watched.values():
-                watched.listeners.close()
+                watched.close()
             for socket in (*self._watched, orders, self._asked):
                 socket.close(linger=0)
 
@@ -145,24 +161,28 @@ class Doorman:
         poller.register(self._asked, zmq.POLLIN)
         poller.register(orders, zmq.POLLIN)
         while True:
-            is_quiet = not any(watched.listeners for watched in self._watched.values())
+            is_quiet = not any(watched.listeners or watched.newcomers.is_shut for watched in self._watched.values())
             ready = dict(poller.poll(None if is_quiet else LOOK_MS))
-            if orders in ready and not self._obey(*orders.recv_multipart()):
-                return
+            if orders in ready:
+                if not self._obey(*orders.recv_multipart()):
+                    return
+                orders.send(b"")
             for monitor, watched in list(self._watched.items()):
                 while monitor in ready and not monitor.closed and readable(monitor):
                     self._note(monitor, watched, *next_event(monitor))
-                for cut in watched.listeners.look():
+                watched.newcomers.look()
+                for cut in watched.listeners.look() if watched.listeners is not None else ():
                     self._cut(watched.door, cut)
             if self._asked in ready:  # who comes in was told of by now
                 self._judge(self._asked.recv_multipart())
 
-    def _obey(self, door: bytes, endpoint: bytes = b"", port: bytes = b"") -> bool:
+    def _obey(self, door: bytes, endpoint: bytes = b"", port: bytes = b"", speaks: bytes = b"") -> bool:
         """Watch a door; whether to go on."""
         if door:
             monitor = self._context.socket(zmq.PAIR)
             monitor.connect(endpoint.decode())
-            self._watched[monitor] = _Watched(door.decode(), Listeners(int(port or 0)))
+            listeners = Listeners(int(port)) if speaks else None
+            self._watched[monitor] = _Watched(door.decode(), Newcomers(int(port)), listeners)
             self._poller.register(monitor, zmq.POLLIN)
         return bool(door)
 
@@ -170,10 +190,16 @@ class Doorman:
         if event == zmq.EVENT_MONITOR_STOPPED:
             self._poller.unregister(monitor)
             monitor.close(linger=0)
-            self._watched.pop(monitor).listeners.close()
+            self._watched.pop(monitor).close()
+        elif event == zmq.EVENT_LISTENING:
+            watched.newcomers.listening(value)
         elif event == zmq.EVENT_ACCEPTED:
-            watched.listeners.accepted(value)
+            if watched.listeners is not None:
+                watched.listeners.accepted(value)
+            if address := watched.newcomers.came(value):
+                self.refusals.append(Refusal(watched.door, _CROWD, address))
         elif event == zmq.EVENT_DISCONNECTED:
+            assert watched.listeners is not None, watched.door
             watched.listeners.closed(value)
         elif event in _WHY:  # one that failed for its key was told already
             self.refusals.append(Refusal(watched.door, _WHY[event]))
@@ -203,7 +229,9 @@ class Doorman:
         else:
             for watched in self._watched.values():
                 if watched.door == domain.decode():
-                    watched.listeners.admitted(address.decode(), public)
+                    watched.newcomers.admitted(address.decode())
+                    if watched.listeners is not None:
+                        watched.listeners.admitted(address.decode(), public)
         said = (*status, b"") if why else (*_ADMITTED, public.encode())
         self._asked.send_multipart([peer, b"", version, request, *said, b""])
 

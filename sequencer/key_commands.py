@@ -20,6 +20,11 @@ _LIMIT = "{} that one door takes. [usual for the role]"
 _COLUMNS = ("name", "role", "rights", "limits", "public", "revoked")
 
 
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(keys_app, name="keys")
+
+
 @keys_app.command("init", epilog="Example: sequencer keys init --reason 'ticket 19'")
 @noted_remedy
 def keys_init(data: DataDir = DEFAULT_DATA) -> None:

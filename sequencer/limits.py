@@ -93,6 +93,10 @@ class Bucket:
         """Take it, whether there is room or not: nothing more is let through until that is made up for."""
         self.room -= amount
 
+    def give_back(self, amount: float) -> None:
+        """So much of what was taken is not used."""
+        self.room = min(self.burst, self.room + amount)
+
     def fill(self, now_s: float) -> None:
         """Let time pass."""
         if now_s > self._at_s:

@@ -5,14 +5,13 @@ Payloads are opaque here. A package that can read them adds a function `(channel
 """
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from sequencer.admin import journal_directories
+from sequencer.admin import can_ask_nodes, journal_directories
 from sequencer.client import Replay, StopSignal, Subscriber
 from sequencer.config import Config
 from sequencer.envelope import Batch, Entry, decode_entry
@@ -40,12 +39,6 @@ def entries_of(config: Config, first_index: int = 1) -> Iterator[Entry]:
             yield from Replay(config.sources, first_index, _confirmed_index(config), context=made)
     else:
         yield from _entries_in_files(config, first_index)
-
-
-def can_ask_nodes(config: Config) -> bool:
-    """Whether nodes are to be asked: one runs on this host, or they are all on others, with their journals."""
-    here = running(config.data_dir)
-    return any(node.name in here for node in config.nodes) or not journal_directories(config)
 
 
 def _confirmed_index(config: Config) -> int | None:
@@ -235,6 +228,8 @@ def _describe(batch: Batch, formats: list[Describe]) -> list[tuple[str, dict[str
 
 
 def _formats() -> list[Describe]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms, which only who shows messages has to spend
+
     return [point.load() for point in sorted(entry_points(group="sequencer.formats"), key=lambda point: point.name)]
 
 

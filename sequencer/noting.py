@@ -19,7 +19,6 @@ import pwd
 import socket
 from collections.abc import Callable
 from functools import wraps
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
@@ -27,10 +26,10 @@ import msgspec
 import typer
 import zmq
 
+from sequencer.admin import can_ask_nodes
 from sequencer.config import Config
 from sequencer.errors import ConfigError, IslandError, UnnotedError, UnreachableError
 from sequencer.group import members
-from sequencer.log_tools import can_ask_nodes
 from sequencer.output import errors
 from sequencer.sockets import key_in_use
 
@@ -164,6 +163,8 @@ def _user() -> str:
 
 
 def _write() -> Write:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms, which only who notes has to spend
+
     for point in entry_points(group="sequencer.notes"):
         found: Write = point.load()
         return found

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from sequencer.errors import ConfigError
 
 
 class Format(StrEnum):
@@ -26,6 +29,15 @@ errors = Console(stderr=True, markup=False)
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def check_writable(path: Path | None) -> None:
+    """Say before the events of a log are made, and not after it, that they cannot be kept. Raises ConfigError."""
+    try:
+        if path is not None:
+            path.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"cannot write the events to {path}: {error.strerror}") from None
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:

@@ -8,8 +8,6 @@ from sequencer.command_line import DEFAULT_DATA, DataDir
 from sequencer.config import Config
 from sequencer.process import process
 
-NAMES = ("node", "replayer")
-
 
 def register(app: typer.Typer) -> None:
     """Add the processes."""

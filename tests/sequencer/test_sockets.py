@@ -12,7 +12,7 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from sequencer import doorman, gate
+from sequencer import doorman, gate, newcomers
 from sequencer.client import Subscriber
 from sequencer.config import Source
 from sequencer.doorman import Doorman, Refusal
@@ -381,6 +381,25 @@ def test_a_key_that_shakes_hands_without_end_has_to_wait(house: House, monkeypat
 
     assert sorted(heard(gate)[0] for _ in held) == ["ann", "ann", "bob"]
     assert {one.key for one in _put_off(house)} == {"ann"}
+
+
+def test_strangers_without_end_keep_nobody_out(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Who is inside is heard, and who comes from elsewhere gets in; of the flood the log has a line."""
+    monkeypatch.setattr(newcomers, "NEWCOMERS_BURST", 3.0)
+    monkeypatch.setattr(newcomers, "SHUT_S", PATIENCE_S)
+    endpoint, _socket, gate = house.door(Door.FEED)
+    ann = house.speak("ann", endpoint, b"hello")
+    assert heard(gate) == ("ann", b"hello")
+    place, strangers = ("127.0.0.1", int(endpoint.rpartition(":")[2])), ("127.0.0.7", 0)
+    flood = [plain.create_connection(place, PATIENCE_S, strangers) for _ in range(4)]
+    until(lambda: [one for one in house.refusals() if one.address == "127.0.0.7"], "they are told")
+    for one in flood:
+        one.close()
+    ann.send(b"still here")
+    assert heard(gate) == ("ann", b"still here")
+    house.speak("bob", endpoint, b"hello")
+
+    assert heard(gate) == ("bob", b"hello")
 
 
 def _put_off(house: House) -> list[Refusal]:
