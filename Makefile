@@ -65,7 +65,7 @@ acceptance: install
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_real_flow.py
 	@ISLAND_FLOW_LINES=314173 $(BIN)/python -m pytest tests/integration/test_web_flow.py
 	@ISLAND_THOROUGH=1 $(BIN)/python -m pytest -n auto tests/zoo
-	@ISLAND_THOROUGH=1 $(BIN)/python -m pytest tests/integration/test_operations.py tests/integration/test_reshard.py tests/sequencer/journal/test_journal_salvage.py
+	@ISLAND_THOROUGH=1 $(BIN)/python -m pytest tests/integration/test_operations.py tests/integration/test_reshard.py tests/sequencer/journal/test_journal_salvage.py tests/engines/test_sharding.py
 
 simulate: install
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --start $(or $(START),0)

@@ -16,7 +16,7 @@ from tests.integration.conftest import Launch
 from tests.integration.naive_flow import events_of
 from tests.models.running import Event, Running, by_instrument, read_events
 
-LINES = int(os.environ.get("ISLAND_FLOW_LINES", "8000"))
+LINES = int(os.environ.get("ISLAND_FLOW_LINES", "5000"))
 INSTRUMENTS, CLIENTS = 16, 100
 FLOWS = Path(__file__).parents[2] / "flows"
 

@@ -11,7 +11,7 @@ from sequencer.client.submission import Submission
 from sequencer.envelope import CONTROL, Batch, encode_batch, split_batches
 from sequencer.errors import IslandError
 from sequencer.node import over_limit
-from sequencer.protocol import ANSWERS, QUESTIONS, AskPosition
+from sequencer.protocol import ANSWERS, FRAME_BATCHES_MAX, QUESTIONS, AskPosition
 from sequencer.sessions import Position
 from tests.scenarios import looks
 from tests.scenarios.stage import COMMANDS, ENGINES, Node, Stage
@@ -78,9 +78,10 @@ class Senders:
         self._processes[name] = Process(name, sender or name)
 
     def offer(self, name: str, to: str, *numbers: str) -> None:
-        """Batches to a node's intake, in one frame: 1 2 3, or 1..3."""
+        """Batches to a node's intake, in as few frames as may be: 1 2 3, or 1..3."""
         batches = [self._sealed(name, number) for word in numbers for number in _range(word)]
-        self._hand(to, b"".join(batch.data for batch in batches))
+        for start in range(0, len(batches), FRAME_BATCHES_MAX):
+            self._hand(to, b"".join(batch.data for batch in batches[start : start + FRAME_BATCHES_MAX]))
 
     def submit(self, name: str, to: str, *numbers: str) -> None:
         """The same, and the node makes an entry of all that waits."""

@@ -52,13 +52,16 @@ def names(disk: FaultyDisk) -> list[str]:
 
 
 def test_every_flipped_bit_leaves_a_first_part_and_the_knowledge_of_more():
-    """Whatever bit of whatever segment: what is kept is a prefix of the log, and what may be lost is all the rest."""
+    """Whatever bit of whatever segment: what is kept is a prefix of the log, and what may be lost is all the rest.
+
+    By default one of each byte.
+    """
     disk = reference()
     files = {name: disk.contents(HOME / name) for name in names(disk)}
     numbers = range(1, len(files) + 1)
     wrong = []
     for name, at in ((name, at) for name, data in files.items() for at in range(len(data))):
-        for bit in range(8):
+        for bit in range(8) if "ISLAND_THOROUGH" in os.environ else (at % 8,):
             files[name][at] ^= 1 << bit
             found = salvage(
                 numbers,
