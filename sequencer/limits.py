@@ -20,8 +20,12 @@ import msgspec
 BURST_S: Final = 0.25
 """How much of its rate a key may use at once, after a rest."""
 BURST_REQUESTS_MIN: Final = 100.0
-PATIENCE_S: Final = 4.0
-"""What would take a key so long at its rate it may ask for in vain and is not cut off; each second gives one more."""
+PATIENCE_S: Final = 2.0
+"""What would take a key so long at its rate it may ask for in vain and is not cut off."""
+IN_VAIN_PER_S: Final = 2000.0
+"""A message in vain counts as if its key's rate were at most this: to receive it costs the same."""
+PATIENCE_PER_S: Final = 0.25
+"""So much of it each second gives back: who is always a fifth over its rate is not cut off."""
 CUT_S: Final = 5.0
 SPEAKS_S: Final = 10.0
 """A connection that has said nothing for so long does not count."""
@@ -119,7 +123,7 @@ class Meter:
         per_s, bytes_per_s = float(limits.requests_per_s or 0), float(limits.bytes_per_s or 0)
         self.requests = Bucket(per_s, max(per_s * BURST_S, BURST_REQUESTS_MIN), now_s)
         self._bytes = Bucket(bytes_per_s, max(bytes_per_s * BURST_S, float(limits.message_bytes or 0)), now_s)
-        self._excess = Bucket(1.0, PATIENCE_S, now_s)
+        self._excess = Bucket(PATIENCE_PER_S, PATIENCE_S, now_s)
         """In seconds that what was not passed would have taken."""
         self._cut_until_s = now_s
         self._connections: dict[bytes, float] = {}
@@ -171,7 +175,7 @@ class Meter:
         return granted
 
     def _takes_s(self, size: int) -> float:
-        return 1 / max(self.requests.per_s, BURST_REQUESTS_MIN) + size / self._bytes.per_s
+        return 1 / min(max(self.requests.per_s, BURST_REQUESTS_MIN), IN_VAIN_PER_S) + size / self._bytes.per_s
 
     def _knows(self, connection: bytes, now_s: float) -> bool:
         """Whether it is one of those that may speak; room is made by those that have fallen silent."""

@@ -68,6 +68,8 @@ WASTE_BATCHES = 8
 REPORTS_MAX = 1000
 REPORT_BYTES_MAX = 64 << 10
 REPORT_NAME_CHARS_MAX = 200
+REFUSED_COST = {Verdict.GAP.value: 3, "not-permitted": 3, "invalid": 1000}
+"""How many requests more a frame costs whose sender should know better."""
 REPEATED_MS = {Verdict.DUPLICATE.value: 100, Verdict.GAP.value: 10}
 """How often a connection is told one of these."""
 PEER_FRAMES_MAX = 256
@@ -296,7 +298,10 @@ class Node:
             return self._core.take(frame, leader_ingress, process_of(identity))
         judged = self._core.orderer.judged
         answer = self._core.take(frame, leader_ingress, key.name, key.sends)
-        self._gate.meter(key).charge(self._core.orderer.judged - judged - 1)
+        more = self._core.orderer.judged - judged - 1
+        if isinstance(answer, Refused):
+            more += REFUSED_COST.get(answer.verdict, 0)
+        self._gate.meter(key).charge(more)
         return answer
 
     def _leader_ingress(self) -> str:

@@ -3,14 +3,16 @@
 follow(index) --> a Replay from there on, while somebody wants it --> step() --> entries, in order
 """
 
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from sequencer.envelope import Entry
 
 STEP_ENTRIES: Final = 8
-STEP_MESSAGES: Final = 4096
-"""About so many in one turn, so that live traffic goes on: entries are of one message, or of thousands."""
+STEP_S: Final = 0.002
+"""About so long in one turn, and as long for what is made of them, so that live traffic goes on: entries are of one
+message, or of thousands."""
 
 
 class History(Protocol):
@@ -47,10 +49,11 @@ class OldEntries:
         if self._history is None:
             return []
         entries: list[Entry] = []
-        messages = 0
-        while messages < STEP_MESSAGES and (more := self._history.step(STEP_ENTRIES)):
+        until_s = time.monotonic() + STEP_S
+        while more := self._history.step(STEP_ENTRIES):
             entries += more
-            messages += sum(entry.message_count for entry in more)
+            if time.monotonic() >= until_s:
+                break
         self._index += len(entries)
         if self._history.done:
             self.close()

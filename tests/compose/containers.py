@@ -61,7 +61,10 @@ class Containers(Nodes):
         self._outside = directory / "outside"
         self.small_disk = SmallDisk(directory / "small")
         """That of the last node."""
-        self._env = {**os.environ, "ISLAND_IMAGE": image, "RATE": "300", "SMALL_DISK": str(directory / "small")}
+        self._env = {
+            **os.environ, "ISLAND_IMAGE": image, "RATE": "300", "SMALL_DISK": str(directory / "small"),
+            "EVERY_S": "1", "SEED": "1",
+        }  # fmt: skip
 
     def __enter__(self) -> Self:
         self.small_disk.__enter__()

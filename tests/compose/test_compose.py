@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(not works(), reason="needs a Docker engine with 
 ENGINES = ("matching-1", "credit-1")
 GATEWAYS = ("order-1", "marketdata-1", "fix-1", "web-1")
 
+PROFILES = ("demo", "monitoring", "chaos")
+FAULTS = 5
 RESTARTS = "increase(sequencer_child_restarts_total[15m])"
 """Where Docker starts processes again, no supervisor tells of it."""
 
@@ -143,11 +145,22 @@ def attach_and_detach(venue: Containers, load: Load) -> None:
     load.until(lambda: not venue.rows(name), f"{name} is gone")
 
 
+def inject_faults(venue: Containers, load: Load) -> None:
+    """What the profile `chaos` does, one container after the other; when it is stopped all are whole."""
+    venue.compose("--profile", "chaos", "up", "-d", "--no-build", "chaos")
+    for number in range(1, FAULTS + 1):
+        load.until(lambda number=number: venue.compose("logs", "chaos").count(" for ") >= number, f"{number} were hurt")
+    venue.compose("stop", "chaos")
+
+    assert "error" not in venue.compose("logs", "chaos")
+    assert int(docker("inspect", "-f", "{{.State.ExitCode}}", venue.container("chaos"))) == 0
+
+
 ACTS = (kill_leader, mute_leader, kill_engines, kill_everything)
 """What each run of the tests does."""
 MORE_ACTS = (
     pause_leader, disconnect_leader, disconnect_follower, fill_a_node, pause_and_disconnect_engines, kill_gateways,
-    attach_and_detach, roll_out,
+    attach_and_detach, inject_faults, roll_out,
 )  # fmt: skip
 """What `make test-compose` does as well: some minutes more."""
 if "ISLAND_COMPOSE" in os.environ:
@@ -180,7 +193,9 @@ def test_prometheus_watches_every_host(stage: tuple[Containers, Load], image: st
     until(lambda: not prometheus.empty_panels(RESTARTS), "every panel shows something")
 
 
-@pytest.mark.parametrize("more", ["--profile=demo", "--profile=monitoring", "-f=deploy/compose.five.yaml"])
+@pytest.mark.parametrize(
+    "more", ["--profile=demo", "--profile=monitoring", "--profile=chaos", "-f=deploy/compose.five.yaml"]
+)
 def test_the_files_are_valid(more: str):
     """With every profile, and with the second file."""
     docker("compose", "-f", "compose.yaml", *more.replace("-f=", "-f ").split(), "config", "-q")

@@ -34,6 +34,7 @@ from gateways.order.protocol import ENCODER as ORDERS
 from gateways.order.protocol import AskOrders, Heartbeat, Logoff, Logon
 from sequencer.envelope import CONTROL, encode_batch
 from sequencer.keys import Door
+from sequencer.limits import LIMIT_MAX, Limits
 from sequencer.members import Members
 from sequencer.protocol import (
     ENCODER,
@@ -63,6 +64,8 @@ MEMORY_MIB: Final = 64
 """What a process may grow by: caches and queues that are bounded, the log's own share, and the allocator's."""
 BURST: Final = 200
 """Frames at one door before the next."""
+UNBOUNDED: Final = Limits(requests_per_s=LIMIT_MAX, bytes_per_s=LIMIT_MAX, connections=LIMIT_MAX)
+"""Of who has a key: all that he says is to be read."""
 SHORT_BURST: Final = 10
 """Of topics."""
 RARE: Final = 1 / 4000
@@ -305,7 +308,7 @@ def main() -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Running(make_open(Path(scratch) / "v")).start() as venue,
+        Running(make_open(Path(scratch) / "v", UNBOUNDED)).start() as venue,
         Fuzz(venue, options.seed) as fuzz,
     ):
         begun_s = time.monotonic()

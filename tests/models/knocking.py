@@ -11,6 +11,7 @@ from gateways.layout import free_ports
 from sequencer.config import Config
 from sequencer.keyring import issue, read_pair, revoke, secret_path
 from sequencer.keys import Door, Role
+from sequencer.limits import Limits
 from sequencer.sockets import tune
 from tests.faults.group import over_tcp
 from tests.models.running import PATIENCE_S, make
@@ -35,13 +36,13 @@ ENDS: Final = (
 )  # fmt: skip
 
 
-def make_open(directory: Path) -> Config:
+def make_open(directory: Path, limits: Limits | None = None) -> Config:
     """A venue of one node all of whose doors are on tcp, and keys for everybody."""
     ports = free_ports()
     doors = {name: f'"tcp://127.0.0.1:{next(ports)}"' for name in ("order", "marketdata", "marketdata_updates")}
     config = over_tcp(make(directory, **doors))
     for name, (role, rights) in CALLERS.items():
-        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, **rights)
+        issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, limits=limits, **rights)
     revoke(config.keys_path, "gone")
     return config
 
