@@ -48,12 +48,18 @@ def test_a_pod_has_its_own_secret_alone():
 
 
 def test_no_container_is_privileged():
-    """All but `init` run as nobody in particular, with no capability, and write to their volume alone."""
+    """All but `init` run as nobody in particular, with no capability, and write to their volume alone.
+
+    Who injects faults has Docker's socket, and is there for who asks for it by its profile.
+    """
     ours = {name: one for name, one in COMPOSE["services"].items() if "ISLAND_IMAGE" in one["image"]}
     open_ones = [name for name, one in ours.items() if not one["read_only"] or one["cap_drop"] != ["ALL"]]
     roots = [name for name, one in ours.items() if one.get("user") == "0"]
 
-    assert (open_ones, roots) == ([], ["init"])
+    with_socket = [name for name, one in COMPOSE["services"].items() if "docker.sock" in str(one.get("volumes"))]
+
+    assert (open_ones, roots) == ([], ["init", "chaos"])
+    assert (with_socket, ours["chaos"]["profiles"]) == (["chaos"], ["chaos"])
 
 
 def test_the_lock_holds_every_dependency_by_hash():

@@ -82,7 +82,7 @@ class Containers(Nodes):
     def close(self) -> None:
         """End all, and forget all."""
         try:
-            self.compose("--profile", "*", "down", "-v", "-t", "2", timeout_s=UP_S)
+            self.compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "2", timeout_s=UP_S)
         finally:
             self.small_disk.__exit__()
 

@@ -40,7 +40,7 @@ def venue() -> Iterator[None]:
         until(lambda: told("health"), "all is well", WELL_S)
         yield
     finally:
-        compose("--profile", "*", "down", "-v", "-t", "2")
+        compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "2")
         docker("image", "rm", "-f", IMAGE)
 
 
