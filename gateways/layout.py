@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from sequencer.config import NODE_DOORS
@@ -125,7 +126,10 @@ class Layout:
 
 def together() -> Layout:
     """All on this machine."""
-    ports = free_ports()
+    return _together(free_ports())
+
+
+def _together(ports: Iterator[int]) -> Layout:
     return Layout(
         node=lambda name, door: f"ipc://run/{name}.{_IPC[door]}",
         door=lambda _name: f"tcp://127.0.0.1:{next(ports)}",
@@ -137,7 +141,7 @@ def together() -> Layout:
 def loopback() -> Layout:
     """All on this machine, over tcp."""
     ports = free_ports()
-    return replace(together(), node=lambda _name, _door: f"tcp://127.0.0.1:{next(ports)}")
+    return replace(_together(ports), node=lambda _name, _door: f"tcp://127.0.0.1:{next(ports)}")
 
 
 def apart() -> Layout:
@@ -176,8 +180,8 @@ def _monitoring(layout: Layout, nodes: list[str]) -> str:
 
 def free_ports() -> Iterator[int]:
     """Loopback ports that nobody listens on at the moment, from a random one on: each venue gets its own."""
-    first = int.from_bytes(os.urandom(2), "little") % (len(PORTS) // 2)
-    for port in PORTS[first:]:
+    first = int.from_bytes(os.urandom(2), "little") % len(PORTS)
+    for port in chain(PORTS[first:], PORTS[:first]):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -9,6 +9,7 @@ histories/                what senders and observers saw: see `checker`
     node-1 --link--> node-2        senders --link--> ingress        readers --link--> publisher, replayer
 """
 
+import re
 import shutil
 import signal
 import subprocess
@@ -30,13 +31,15 @@ SENDERS, READERS = "senders", "readers"
 """Where links of clients come from, beside the nodes."""
 
 
-def over_tcp(config: Config) -> Config:
-    """The venue with nodes that listen on loopback ports."""
-    path, ports = config.data_dir / FILE_NAME, free_ports()
+def over_tcp(config: Config, *doors: str) -> Config:
+    """The venue with nodes that listen on loopback ports, and these of [endpoints]: each its own."""
+    path = config.data_dir / FILE_NAME
     text = path.read_text()
-    for node in config.written_nodes:
-        for door in NODE_DOORS:
-            text = text.replace(f'"{getattr(node, door)}"', f'"tcp://127.0.0.1:{next(ports)}"')
+    places = [f'"{getattr(node, door)}"' for node in config.written_nodes for door in NODE_DOORS]
+    places += [found for door in doors for found in re.findall(rf"(?m)^{door} = (.*)$", text)]
+    ports = (port for port in free_ports() if f':{port}"' not in text)
+    for place in places:
+        text = text.replace(place, f'"tcp://127.0.0.1:{next(ports)}"')
     path.write_text(text)
     return Config.load(config.data_dir)
 

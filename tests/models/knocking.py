@@ -7,7 +7,6 @@ from typing import Any, Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from gateways.layout import free_ports
 from sequencer.config import Config
 from sequencer.keyring import issue, read_pair, revoke, secret_path
 from sequencer.keys import Door, Role
@@ -38,9 +37,7 @@ ENDS: Final = (
 
 def make_open(directory: Path, limits: Limits | None = None) -> Config:
     """A venue of one node all of whose doors are on tcp, and keys for everybody."""
-    ports = free_ports()
-    doors = {name: f'"tcp://127.0.0.1:{next(ports)}"' for name in ("order", "marketdata", "marketdata_updates")}
-    config = over_tcp(make(directory, **doors))
+    config = over_tcp(make(directory), "order", "marketdata", "marketdata_updates")
     for name, (role, rights) in CALLERS.items():
         issue(config.keys_path, secret_path(config.secrets_directory, name), name, role, limits=limits, **rights)
     revoke(config.keys_path, "gone")
