@@ -1,12 +1,18 @@
 """The venue of compose.yaml under fire, with real orders: judged by a checker that shares no code with it."""
 
+import asyncio
+import json
 import os
 import shutil
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
+from examples.web_client import WebClient
 from tests.compose.containers import BUILD_S, PROJECT, ROOT, WELL_S, Containers, docker, works
 from tests.faults.load import HEAVY_BYTES, LIGHT_BYTES, Load
 from tests.models.prometheus import NO_PROGRAM, PROGRAM, Prometheus
@@ -175,6 +181,27 @@ def test_every_promise_holds_through(act, stage: tuple[Containers, Load]):
     venue.await_well()
 
     assert load.judge() == []
+
+
+@pytest.mark.skipif("ISLAND_COMPOSE" not in os.environ, reason="a part of `make test-compose`")
+def test_an_operator_acts_by_the_web(stage: tuple[Containers, Load], tmp_path: Path):
+    """Over TLS, by the key of the gateway, which has an operator's rights; the log says who and why."""
+    venue, _load = stage
+    issued = venue.compose("exec", "-T", "web-1", "sequencer", "api-key", "issue", "operator.kim", "-o", "json")
+    venue.compose("cp", "web-1:/data/tls/certificate.pem", str(tmp_path))
+    url = f"https://{venue.compose('port', 'web-1', '8443').strip()}"
+    made = json.loads(issued)
+
+    async def act() -> dict[str, Any]:
+        context = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            client = WebClient(session, url, made["key"], made["secret"])
+            asked = {"machine": "credit", "reason": "ticket 21"}
+            return await client.ask("POST", "/v1/venue/snapshot", json.dumps(asked).encode())
+
+    assert asyncio.run(act())
+    told = [row for row in venue.json("actions") if row["reason"] == "ticket 21"]
+    assert [(row["operator"], row["key"]) for row in told] == [("operator.kim", "web-1")]
 
 
 @pytest.mark.skipif("ISLAND_COMPOSE" not in os.environ, reason="a part of `make test-compose`")
