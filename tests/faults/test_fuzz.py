@@ -6,7 +6,7 @@ from tests.faults.fuzz import UNBOUNDED, Fuzz
 from tests.models.knocking import make_open
 from tests.models.running import Running
 
-FRAMES = 8_000
+FRAMES = 50_000
 
 
 def test_hostile_frames_end_nothing(tmp_path: Path):
