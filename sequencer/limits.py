@@ -25,7 +25,7 @@ PATIENCE_S: Final = 2.0
 IN_VAIN_PER_S: Final = 2000.0
 """A message in vain counts as if its key's rate were at most this: to receive it costs the same."""
 PATIENCE_PER_S: Final = 0.25
-"""So much of it each second gives back: who is always a fifth over its rate is not cut off."""
+"""So much of it each second gives back: who is always a quarter over its rate, or 500 messages, is not cut off."""
 CUT_S: Final = 5.0
 SPEAKS_S: Final = 10.0
 """A connection that has said nothing for so long does not count."""
