@@ -1,0 +1,82 @@
+"""How much of the past a gateway reads in one turn."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateways.order import history
+from gateways.order.history import STEP_ENTRIES, STEP_S, OldEntries
+
+LOOKS = st.lists(st.tuples(st.integers(0, STEP_ENTRIES), st.floats(0, 2 * STEP_S)), max_size=20)
+"""What a replayer has at a time, and how long it takes to come."""
+
+
+class Past:
+    """A Replay that has so many entries a step; each step moves the clock."""
+
+    def __init__(self, first: int, looks: list[tuple[int, float]]) -> None:
+        self._next, self._looks = first, list(looks)
+        self.took_s: list[float] = []
+        self.is_closed = False
+
+    @property
+    def done(self) -> bool:
+        return not self._looks
+
+    def step(self, entries_max: int) -> list[int]:
+        count, step_s = self._looks.pop(0) if self._looks else (0, 0.0)
+        assert count <= entries_max
+        Clock.now_s += step_s
+        self.took_s.append(step_s)
+        self._next += count
+        return list(range(self._next - count, self._next))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Clock:
+    """One that only moves when it is told to."""
+
+    now_s = 0.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now_s
+
+
+@given(LOOKS)
+def test_all_of_the_past_comes_in_order_and_no_turn_takes_long(looks: list[tuple[int, float]]):
+    """A turn ends with the look at which its time is over, or that finds nothing; live traffic goes on between."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(history, "time", Clock)
+        past = Past(5, looks)
+        old = OldEntries(lambda index: past)  # type: ignore[arg-type, return-value]
+        old.follow(5)
+        taken: list[object] = []
+        while old.is_open:
+            past.took_s.clear()
+            taken += old.step()
+            assert sum(past.took_s[:-1]) < STEP_S
+
+    assert taken == list(range(5, 5 + sum(count for count, _step_s in looks)))
+    assert past.is_closed
+
+
+def test_who_wants_another_place_gets_it_from_there():
+    """What was being read is let go; what is wanted next, as it comes, is not opened again."""
+    opened: list[Past] = []
+
+    def open_at(index: int) -> Past:
+        opened.append(Past(index, [(3, 0.0), (0, 0.0), (2, 0.0)]))
+        return opened[-1]
+
+    old = OldEntries(open_at)  # type: ignore[arg-type]
+    old.follow(10)
+    assert old.step() == [10, 11, 12]
+    old.follow(13)
+    assert len(opened) == 1
+    old.follow(40)
+
+    assert [past.is_closed for past in opened] == [True, False]
+    assert old.step() == [40, 41, 42]
