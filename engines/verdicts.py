@@ -22,7 +22,7 @@ FIELDS: Final = (
     *("shards", "speaks", "rules", "knows"),
 )
 EVIDENCE: Final = (
-    *("activity", "cpu_ms", "looks", "places", "stack"),
+    *("activity", "cpu_ms", "ready_ms", "looks", "places", "stack"),
     *("error", "traceback", "poison", "command", "message", "state_before", "search_error"),
     *("longest", "longest_ms", "passed_over", "snapshot_error"),
 )

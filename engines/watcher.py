@@ -1,14 +1,15 @@
 """A process beside a replica that says what it is doing when the replica itself cannot: stuck, and how, or dead.
 
     replica's loop --Hand--> page <--+
-    /proc/PID/stat: CPU, state <-----+-- watcher --Report--> nodes
+    /proc/PID: CPU, state      <-----+-- watcher --Report--> nodes
     SIGUSR1 --> faulthandler --stack-+
 
 Rules:
 - It is silent as long as the loop turns: a replica reports for itself.
-- The same entry in hand for STUCK_MS makes a replica stuck. How is told by evidence: it uses the processor (computing),
-  does not (waiting), or is stopped by a signal; with the stack of the code that it is in, taken from outside, also when
-  that is C. In how many places it was found, of how many looks, helps to tell a loop from a long computation.
+- The same entry in hand for STUCK_MS makes a replica stuck. How is told by evidence: it uses the processor, or would if
+  it had one (computing), does not ask for one (waiting), or is stopped by a signal; with the stack of the code that it
+  is in, taken from outside, also when that is C. In how many places it was found, of how many looks, helps to tell a
+  loop from a long computation.
 - A replica that is stuck while an incarnation of its machine's shards was opened that it does not know of is in a
   message that may have been skipped, and cannot hear of that: it is killed, to begin again.
 - When the replica is gone without having said so, it is told as dead at once, and the watcher ends.
@@ -42,8 +43,9 @@ STACK_MS: Final = 500
 STACK_LOOK_MS: Final = 10
 SKIP_LOOKS: Final = 4
 """While it is stuck: after so many looks the nodes are asked whether its shard has gone on without it."""
-BUSY_SHARE: Final = 0.2
-"""Of a core: who uses less is waiting. An endless loop on a crowded host still gets this much."""
+BUSY_SHARE: Final = 0.5
+"""Of the time: who neither has a processor for so much of it, nor is ready for one, is waiting. That others crowd the
+host does not matter."""
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _FRAME: Final = re.compile(r'File "(.*)", line (\d+) in (.*)')
@@ -55,14 +57,32 @@ class Evidence(msgspec.Struct, frozen=True):
     activity: str
     in_hand_ms: int
     cpu_ms: int
+    ready_ms: int
+    """How long it could have run, and had no processor."""
     looks: int
     places: int
     stack: list[str]
 
 
-class _Process(msgspec.Struct, frozen=True):
+class Process(msgspec.Struct, frozen=True):
+    """What Linux tells of a process; times since it began."""
+
     state: str
-    cpu_ms: int
+    """One letter; see proc(5). X where it is gone."""
+    cpu_ms: int = 0
+    """Of all threads."""
+    ready_ms: int = 0
+    """How long the main thread waited for a processor; 0 where the kernel does not tell."""
+
+    def since(self, before: "Process") -> "Process":
+        """The same, with times since another look."""
+        return Process(self.state, self.cpu_ms - before.cpu_ms, self.ready_ms - before.ready_ms)
+
+    def activity(self, passed_ms: int) -> str:
+        """What it did in the `passed_ms` that its times are of."""
+        if self.state == "T":
+            return "stopped"
+        return "computing" if self.cpu_ms + self.ready_ms > passed_ms * BUSY_SHARE else "waiting"
 
 
 class Watcher:
@@ -134,7 +154,7 @@ class _Watch:
         self._fixed = fixed
         self._log = log
         self._taken = -1
-        self._cpu_ms = 0
+        self._before = Process("")
         self._looks = 0
         self._places: set[str] = set()
 
@@ -149,10 +169,10 @@ class _Watch:
             self._tell("dead", last, {"why": why})
 
     def _look(self, seen: InHand) -> None:
-        process = _process(self._pid)
+        process = process_of(self._pid)
         if not seen.first or seen.taken != self._taken:
             self._taken, self._looks, self._places = seen.taken, 0, set()
-            self._cpu_ms = process.cpu_ms
+            self._before = process
             is_stopped = process.state == "T"
             if is_stopped:
                 self._tell("stuck", seen, {"activity": "stopped", "why": "stopped by a signal, with nothing in hand"})
@@ -162,7 +182,7 @@ class _Watch:
         if held_ms < STUCK_MS:
             return
         self._looks += 1
-        found = self._evidence(process, held_ms)
+        found = self._evidence(process.since(self._before), held_ms)
         self._tell("stuck", seen, {**msgspec.structs.asdict(found), "why": _why(seen, found)})
         self._note(is_stuck=True, why=_why(seen, found))
         if self._looks % SKIP_LOOKS == 0 and self._is_overruled(seen):
@@ -182,14 +202,12 @@ class _Watch:
         except UnreachableError:
             return False
 
-    def _evidence(self, process: _Process, held_ms: int) -> Evidence:
-        cpu_ms = process.cpu_ms - self._cpu_ms
-        if process.state == "T":
-            return Evidence("stopped", held_ms, cpu_ms, self._looks, len(self._places), [])
-        stack = self._stack()
-        self._places.add("|".join(stack))
-        activity = "computing" if cpu_ms > held_ms * BUSY_SHARE else "waiting"
-        return Evidence(activity, held_ms, cpu_ms, self._looks, len(self._places), stack)
+    def _evidence(self, used: Process, held_ms: int) -> Evidence:
+        activity = used.activity(held_ms)
+        stack = [] if activity == "stopped" else self._stack()
+        if stack:
+            self._places.add("|".join(stack))
+        return Evidence(activity, held_ms, used.cpu_ms, used.ready_ms, self._looks, len(self._places), stack)
 
     def _stack(self) -> list[str]:
         """Where the replica is: it writes that itself, at the C level, when it gets the signal."""
@@ -226,14 +244,22 @@ class _Watch:
         )
 
 
-def _process(pid: int) -> _Process:
-    """State and CPU time of a process, as Linux tells it."""
+def process_of(pid: int) -> Process:
+    """What Linux tells of it now."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            fields = stat.read().rpartition(")")[2].split()
+        fields = _told(pid, "stat").rpartition(")")[2].split()
     except OSError:
-        return _Process("X", 0)
-    return _Process(fields[0], (int(fields[11]) + int(fields[12])) * 1000 // _TICKS_PER_S)
+        return Process("X")
+    try:
+        ready_ns = int(_told(pid, "schedstat").split()[1])
+    except (OSError, IndexError):
+        ready_ns = 0
+    return Process(fields[0], (int(fields[11]) + int(fields[12])) * 1000 // _TICKS_PER_S, ready_ns // 1_000_000)
+
+
+def _told(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/{name}", encoding="ascii", errors="replace") as file:
+        return file.read()
 
 
 def _in_hand(seen: InHand) -> str:
@@ -244,10 +270,9 @@ def _in_hand(seen: InHand) -> str:
 
 
 def _why(seen: InHand, found: Evidence) -> str:
-    how = {
-        "computing": f"computing ({found.cpu_ms / 1000:.1f} s of CPU)",
-        "waiting": f"waiting ({found.cpu_ms / 1000:.1f} s of CPU)",
-        "stopped": "stopped by a signal",
-    }[found.activity]
+    how = "stopped by a signal"
+    if found.activity != "stopped":
+        crowded = f", ready for more for {found.ready_ms / 1000:.1f} s" if found.ready_ms > found.cpu_ms else ""
+        how = f"{found.activity} ({found.cpu_ms / 1000:.1f} s of CPU{crowded})"
     where = f", in {found.stack[0]}" if found.stack else ""
     return f"{_in_hand(seen)} for {found.in_hand_ms / 1000:.1f} s, {how}{where}"

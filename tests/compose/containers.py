@@ -52,6 +52,10 @@ def works() -> bool:
         return False
 
 
+def _pid(container: str) -> int:
+    return int(docker("inspect", "-f", "{{.State.Pid}}", container))
+
+
 class Containers(Nodes):
     """One venue; a context manager that leaves nothing of it behind."""
 
@@ -160,13 +164,21 @@ class Containers(Nodes):
 
     def pid(self, service: str) -> int:
         """Of its process, as this host sees it; 0 while it does not run."""
-        return int(docker("inspect", "-f", "{{.State.Pid}}", self.container(service)))
+        return _pid(self.container(service))
 
     def kill(self, *services: str) -> None:
-        """SIGKILL; Docker starts them again."""
-        for service, pid in {service: self.pid(service) for service in services}.items():
-            assert pid, f"{service} does not run"
-            os.kill(pid, signal.SIGKILL)
+        """All at one moment: from then on none of them does anything. Docker starts them again, one after the other:
+        version 20.10 can stand still for ever where many containers end at once (moby/moby#46661)."""
+        found = {service: self.container(service) for service in services}
+        pids = {container: _pid(container) for container in found.values()}
+        assert all(pids.values()), f"of {pids} some do not run"
+        for pid in pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        for service, container in found.items():
+            os.kill(pids[container], signal.SIGKILL)
+            until(
+                lambda container=container: _pid(container) not in (0, pids[container]), f"{service} is started again"
+            )
 
     @contextmanager
     def paused(self, service: str) -> Iterator[None]:

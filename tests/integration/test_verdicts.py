@@ -37,7 +37,7 @@ def awaited(venue: Running, wanted: str, name: str = "odd-1") -> dict[str, Any]:
     [("loop", "computing", "loop ("), ("loop_in_c", "computing", "match ("), ("wait", "waiting", "wait (")],
 )
 def test_how_a_replica_is_stuck_is_told(venue: Running, act: str, activity: str, innermost: str):
-    """An endless loop, one in C, and one who waits: the sequence number, the CPU, the stack; and that all are in it."""
+    """An endless loop, one in C, one who waits: the sequence number, how it is, the stack; and that all are in it."""
     at = say(venue, "fine", act)
     row = awaited(venue, "stuck")
     until(lambda: verdict(venue)["for_ms"] > 2000, "it is stuck for longer")
@@ -45,7 +45,7 @@ def test_how_a_replica_is_stuck_is_told(venue: Running, act: str, activity: str,
 
     assert row["in_hand"] == [at, at]
     assert row["stack"][0].startswith(innermost)
-    assert (row["cpu_ms"] > 300) == (activity == "computing")
+    assert activity == "waiting" or row["cpu_ms"] + row["ready_ms"] > 1000
     assert "so is odd-2: the message is the matter" in until(lambda: verdict(venue)["why"], "why")
     assert f"sequence {at:,} in hand" in venue.run("health").stdout.replace("\n", " ")
     assert venue.run("detach", "odd-1").stdout.startswith("odd-1: ")
