@@ -160,15 +160,17 @@ class Containers(Nodes):
 
     def container(self, service: str) -> str:
         """The id of a service's container."""
-        return self.compose("ps", "-aq", service).split()[0]
+        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+        words = [word for key, value in labels.items() for word in ("-f", f"label=com.docker.compose.{key}={value}")]
+        return docker("ps", "-aq", "--no-trunc", *words).split()[0]
 
     def pid(self, service: str) -> int:
         """Of its process, as this host sees it; 0 while it does not run."""
         return _pid(self.container(service))
 
     def kill(self, *services: str) -> None:
-        """All at one moment: from then on none of them does anything. Docker starts them again, one after the other:
-        version 20.10 can stand still for ever where many containers end at once (moby/moby#46661)."""
+        """All at one moment: from then on none of them does anything. Docker starts them again, and sees one end after
+        the other: version 20.10 can stand still for ever where many end at once (moby/moby#46661)."""
         found = {service: self.container(service) for service in services}
         pids = {container: _pid(container) for container in found.values()}
         assert all(pids.values()), f"of {pids} some do not run"
