@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engines.verdicts import verdicts
 from sequencer.noting import operator
 from tests.models.poisoned_venue import poisoned_venue
 from tests.models.running import Running, sequencer, until
@@ -83,7 +84,7 @@ class Session:
 
     def await_verdicts(self, accept: Callable[[list[dict[str, Any]]], Any]) -> None:
         """Wait until the replicas are as they should be shown."""
-        until(lambda: accept(self.json("replicas")), "the replicas are as expected")
+        until(lambda: accept(verdicts(self.venue.config)), "the replicas are as expected")
 
     def trade(self, *lines: str, waits: bool = True) -> int:
         """Send lines, and return the sequence number of the first of their commands; not all need be answered."""

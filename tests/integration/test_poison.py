@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engines.forensics import poisoned
 from tests.models.odd import odd_venue, say
 from tests.models.running import Running, complaint, until
 
@@ -22,7 +23,7 @@ def listed(venue: Running, verdict: str) -> dict[str, Any]:
     """The one line of `poison list`, once both replicas are in it."""
 
     def found() -> dict[str, Any]:
-        rows = json.loads(venue.run("poison", "list", "-o", "json").stdout)
+        rows = poisoned(venue.config)
         return rows[0] if rows and rows[0]["replicas"] == "odd-1 odd-2" and rows[0]["verdict"] == verdict else {}
 
     return until(found, f"both are {verdict}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from engines.verdicts import verdicts
 from gateways.flow import generate
 from sequencer.config import Config
 from tests.integration.naive_flow import events_of
@@ -39,7 +40,7 @@ def reshard(venue: Running, machine: str, shards: int) -> None:
 
 def replicas_of(venue: Running, machine: str) -> list[tuple[str, bool]]:
     """The replicas of a machine: the shard of each, and whether it speaks."""
-    return sorted((row["shard"], row["speaks"]) for row in venue.json("replicas") if row["machine"] == machine)
+    return sorted((row["shard"], row["speaks"]) for row in verdicts(venue.config) if row["machine"] == machine)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engines import messages as m
+from engines.forensics import poisoned
 from sequencer.config import Config
 from tests.models.poisoned_venue import poisoned_venue
 from tests.models.running import Running, Stream, complaint, until
@@ -37,7 +38,7 @@ def stopped(venue: Running, machine: str, verdict: str = "halted") -> dict[str, 
     """The line of `poison list` about both replicas of a machine, once it knows the command."""
 
     def found() -> dict[str, Any]:
-        rows = json.loads(venue.run("poison", "list", "-o", "json").stdout)
+        rows = poisoned(venue.config)
         fits = [row for row in rows if row["shard"] == f"{machine}.0" and row["verdict"] == verdict]
         both = f"{machine}-1 {machine}-2"
         return next((row for row in fits if row["replicas"] == both and (row["command"] or verdict == "stuck")), {})
@@ -213,5 +214,5 @@ def test_one_shard_of_several(venue: Running, trader: Trader):
 
 
 def stopped_shard(venue: Running) -> str:
-    rows = json.loads(venue.run("poison", "list", "-o", "json").stdout)
+    rows = poisoned(venue.config)
     return next((row["shard"] for row in rows if len(row["replicas"].split()) == 2 and row["command"]), "")

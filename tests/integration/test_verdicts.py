@@ -1,6 +1,5 @@
 """Stuck is told from slow, and from each other way to be stuck, by evidence: what is in hand, CPU, state, stack."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engines.verdicts import verdicts
 from tests.models.odd import odd_venue, say
 from tests.models.running import Running, until
 
@@ -20,8 +20,7 @@ def venue(tmp_path: Path) -> Iterator[Running]:
 
 
 def verdict(venue: Running, name: str = "odd-1") -> dict[str, Any]:
-    done = venue.run("replicas", "-o", "json")
-    return next(row for row in json.loads(done.stdout) if row["name"] == name)
+    return next(row for row in verdicts(venue.config) if row["name"] == name)
 
 
 def awaited(venue: Running, wanted: str, name: str = "odd-1") -> dict[str, Any]:
