@@ -11,9 +11,11 @@ more the slower of the two bears than the one process; `cost` is the CPU of both
 import argparse
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import print_rows
 from engines.credit import Credit
@@ -25,6 +27,7 @@ from gateways.flow import bitstamp, generate
 from gateways.flow.lines import parse
 from gateways.flow.translate import BARRIERS, accounts, translate
 from gateways.names import Directory
+from gateways.order.protocol import OPERATOR
 from sequencer.envelope import NO_DIGEST, Batch, Entry, encode_batch, encode_entry
 
 RUN = 256
@@ -41,6 +44,9 @@ class Recorder:
         self.credit = Replica(Credit(), "credit.0")
         self.matching = Replica(Matching(), "matching.0")
         self.names = Directory()
+        self._numbers: Counter[str] = Counter()
+        self._made: Counter[str] = Counter()
+        """How many messages of each type."""
         self._number = 0
         self._previous = NO_DIGEST
 
@@ -50,16 +56,25 @@ class Recorder:
         count = 0
         for count, text in enumerate(lines, 1):
             line = parse(text, count)
-            for name in accounts(line):
+            for name in (line.issuer or OPERATOR, *accounts(line)):
                 if name not in self.names.client_ids:
                     self.command([RegisterClient(0, 0, name)])
-            waiting.append(translate(line, self.names))
+            waiting.append(self._issued(translate(line, self.names), line.issuer or OPERATOR))
             if type(line) in BARRIERS or len(waiting) == RUN:
                 self.command(waiting)
                 waiting = []
         if waiting:
             self.command(waiting)
+        entered, accepted = self._made["NewOrder"], self._made["OrderAccepted"]
+        assert 2 * accepted > entered, f"of {entered} orders {accepted} were accepted: this would measure refusals"
         return count
+
+    def _issued(self, command: Any, issuer: str) -> Message:
+        """The command as a client's next one."""
+        self._numbers[issuer] += 1
+        command.client_id, command.number = self.names.client_ids[issuer], self._numbers[issuer]
+        issued: Message = command
+        return issued
 
     def command(self, messages: Sequence[Message]) -> None:
         """Sequence a batch of commands, and all that follows from it."""
@@ -83,7 +98,9 @@ class Recorder:
             )
             self.entries.append(entry)
             for batch in entry.batches():
-                self.names.apply(batch.channel, DECODERS[batch.channel].decode(batch.payload))
+                messages = DECODERS[batch.channel].decode(batch.payload)
+                self.names.apply(batch.channel, messages)
+                self._made.update(type(message).__name__ for message in messages)
             batches = self.credit.apply(entry) + self.matching.apply(entry)
 
 

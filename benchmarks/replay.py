@@ -1,14 +1,16 @@
-"""Reading the log again: messages a second through a replayer, alone and into a replica of each machine.
+"""Reading the log again: messages a second through a replayer, alone, into a replica of each machine, into gateways.
 
-    journal files --replayer--> Replay --entries--> nothing | matching | credit
+    journal files --replayer--> Replay --entries--> nothing | matching | credit | order gateway | web gateway
 
 The log is that of the real flow (a generated one where it was not fetched), written to a node's journal; then
-the node and its replayer are started. `matching` and `credit` do all that a blank replica does to catch up.
+the node and its replayer are started. `matching` and `credit` do all that a blank replica does to catch up, the
+gateways what they do before they serve.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.nodes import Nodes
@@ -18,7 +20,10 @@ from engines.credit import Credit
 from engines.machine import Machine
 from engines.matching import Matching
 from engines.replica import Replica
+from gateways.order.session import Session
 from gateways.venue import create
+from gateways.web.gateway import WebGateway
+from gateways.web.keys import Keys
 from sequencer.client import Replay
 from sequencer.config import Config
 from sequencer.envelope import Entry
@@ -26,6 +31,9 @@ from sequencer.journal import Journal
 from sequencer.sockets import context
 
 GROUP_ENTRIES = 16
+
+Take = Callable[[Entry], object]
+"""What is made of each entry."""
 
 
 def write_log(config: Config, commands: int) -> int:
@@ -43,16 +51,60 @@ def write_entries(config: Config, entries: list[Entry]) -> None:
     journal.close()
 
 
-def one_run(config: Config, machine: Machine | None) -> dict[str, float]:
+def nothing(_scratch: Path) -> Take:
+    """Read only."""
+    return lambda _entry: None
+
+
+def blank_replica(machine: type[Machine]) -> Callable[[Path], Take]:
+    """One that catches up."""
+
+    def make(_scratch: Path) -> Take:
+        replica = Replica(machine(), f"{machine.name}.0")
+        return lambda entry: replica.apply(entry) if entry.message_count else None
+
+    return make
+
+
+def order_gateway(_scratch: Path) -> Take:
+    """What it knows of clients and orders."""
+    session = Session()
+
+    def take(entry: Entry) -> None:
+        session.stream([entry])
+        session.duties()
+
+    return take
+
+
+def web_gateway(scratch: Path) -> Take:
+    """The same, and books, credit and figures of the venue."""
+    gateway = WebGateway(Keys(), scratch, time.time_ns, "1")
+
+    def take(entry: Entry) -> None:
+        gateway.stream([entry])
+        gateway.duties()
+
+    return take
+
+
+READERS: dict[str, Callable[[Path], Take]] = {
+    "read only": nothing,
+    "into matching": blank_replica(Matching),
+    "into credit": blank_replica(Credit),
+    "into the order gateway": order_gateway,
+    "into the web gateway": web_gateway,
+}
+
+
+def one_run(config: Config, take: Take) -> dict[str, float]:
     """Messages a second, in millions, from the first entry to the last."""
-    replica = Replica(machine, f"{machine.name}.0") if machine else None
     messages = 0
     with context(config) as made:
         begin = time.perf_counter()
         for entry in Replay(config.sources, context=made):
             messages += entry.message_count
-            if replica is not None and entry.message_count:
-                replica.apply(entry)
+            take(entry)
         return {"million_messages_per_s": messages / (time.perf_counter() - begin) / 1e6}
 
 
@@ -70,8 +122,8 @@ def main() -> None:
         messages = write_log(config, options.commands)
         with Nodes(config):
             for _ in range(options.runs):
-                for name, kind in (("read only", None), ("into matching", Matching), ("into credit", Credit)):
-                    row = one_run(config, kind() if kind else None)
+                for name, reader in READERS.items():
+                    row = one_run(config, reader(Path(scratch)))
                     rows.setdefault(f"{messages:,} messages, {name}", []).append(row)
     print_rows("replay", rows, as_json=options.json)
 
