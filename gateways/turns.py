@@ -1,6 +1,6 @@
 """Turns of a gateway in asyncio: one soon after anything has come, for all of it together.
 
-    ZeroMQ sockets, connections, time --wake--> one call of `turn` in the loop --> again, where something is left
+    ZeroMQ sockets, connections, time --wake--> one call of `turn` in the loop --> again, when it says so
 
 Rules
 - A ZeroMQ descriptor tells of news once: what is left in a socket after a turn has to be asked for.
@@ -25,9 +25,10 @@ STEP_S: Final = 0.02
 
 
 class Turns:
-    """Calls `turn` whenever one of the sockets has news, and now and then; it tells whether more is there at once."""
+    """Calls `turn` whenever one of the sockets has news, and now and then; it tells in how many seconds it has to be
+    called again (0: there is more)."""
 
-    def __init__(self, sockets: "Iterable[zmq.Socket[bytes]]", turn: Callable[[], bool]) -> None:
+    def __init__(self, sockets: "Iterable[zmq.Socket[bytes]]", turn: Callable[[], float]) -> None:
         self._sockets = list(sockets)
         self._turn = turn
         self._is_due = False
@@ -62,12 +63,14 @@ class Turns:
         if self._ended.done():
             return
         try:
-            has_more = self._turn()
+            pause_s = self._turn()
         except Exception as error:  # noqa: BLE001 - handed on to who runs it
             self._ended.set_exception(error)
             return
-        if has_more or any(_option(socket, zmq.EVENTS) & zmq.POLLIN for socket in self._sockets):
+        if not pause_s or any(_option(socket, zmq.EVENTS) & zmq.POLLIN for socket in self._sockets):
             self.wake()
+        elif pause_s < TURN_S:
+            asyncio.get_running_loop().call_later(pause_s, self.wake)
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():

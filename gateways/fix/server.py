@@ -180,12 +180,12 @@ class FixServer:
 
     # --- turns ------------------------------------------------------------------------------------
 
-    def _turn(self) -> bool:
+    def _turn(self) -> float:
         if self._failure is not None:
             raise self._failure
         self._take()
         self._perform()
-        return self._stream.has_more or self._old.is_open
+        return 0.0 if self._stream.has_more else self._old.pause_s()
 
     def _take(self) -> None:
         gateway, now_ms = self.gateway, time.monotonic_ns() // 1_000_000

@@ -11,6 +11,7 @@ Rules
 - A connection that does not take its frames is dropped; its client logs on again and resumes.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -112,8 +113,8 @@ class OrderGateway:
 
     def turn(self) -> None:
         """Wait for something to come (a little), take it, and do what follows."""
-        busy = self._subscriber.pending or self._old.is_open
-        self._poller.poll(0 if busy else TURN_MS)
+        patience_ms = 0 if self._subscriber.pending else min(TURN_MS, self._old.pause_s() * 1000)
+        self._poller.poll(math.ceil(patience_ms))
         session = self.session
         session.tick(time.monotonic_ns() // 1_000_000)
         if self._gate is not None:

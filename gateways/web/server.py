@@ -120,7 +120,8 @@ class WebServer:
         self._turns = Turns((*self._subscriber.sockets(), *self._submitter.sockets()), self._turn)
         self._routes = Routes(self.gateway, self._turns.wake, self._stays)
         self._doorway: Doorway | None = None
-        self._reports, self._past, self._accounts = (OldEntries(partial(self._open_past, context)) for _ in range(3))
+        self._old = [OldEntries(partial(self._open_past, context)) for _ in range(3)]
+        self._reports, self._past, self._accounts = self._old
         self._readers: dict[int, _Reader] = {}
         self._count = 0
         self._failure: IslandError | None = None
@@ -147,7 +148,7 @@ class WebServer:
             for reader in tuple(self._readers.values()):
                 await reader.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
             await runner.cleanup()
-            for old in (self._reports, self._past, self._accounts):
+            for old in self._old:
                 old.close()
             self._log.tend(is_ending=True)
             self._reporter.close()
@@ -214,7 +215,7 @@ class WebServer:
 
     # --- turns ------------------------------------------------------------------------------------
 
-    def _turn(self) -> bool:
+    def _turn(self) -> float:
         if self._failure is not None:
             raise self._failure
         gateway = self.gateway
@@ -226,7 +227,7 @@ class WebServer:
         gateway.old_accounts(self._accounts.step())
         self._tend()
         self._perform()
-        return self._stream.has_more or any(one.is_open for one in (self._reports, self._past, self._accounts))
+        return 0.0 if self._stream.has_more else min(one.pause_s() for one in self._old)
 
     def _take(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -1,11 +1,14 @@
 """How much of the past a gateway reads in one turn."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.order import history
 from gateways.order.history import STEP_ENTRIES, STEP_S, OldEntries
+from tests.models.running import until
 
 LOOKS = st.lists(st.tuples(st.integers(0, STEP_ENTRIES), st.floats(0, 2 * STEP_S)), max_size=20)
 """What a replayer has at a time, and how long it takes to come."""
@@ -45,19 +48,27 @@ class Clock:
         return cls.now_s
 
 
-@given(LOOKS)
-def test_all_of_the_past_comes_in_order_and_no_turn_takes_long(looks: list[tuple[int, float]]):
-    """A turn ends with the look at which its time is over, or that finds nothing; live traffic goes on between."""
+@given(LOOKS, st.floats(0, 2 * STEP_S))
+def test_all_of_the_past_comes_in_order_and_leaves_half_of_the_time_to_others(
+    looks: list[tuple[int, float]], making_s: float
+):
+    """A turn ends with the look at which its time is over, or that finds nothing; then comes a pause as long as it
+    and what was made of it, in which nothing is read."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(history, "time", Clock)
         past = Past(5, looks)
         old = OldEntries(lambda index: past)  # type: ignore[arg-type, return-value]
         old.follow(5)
         taken: list[object] = []
-        while old.is_open:
+        while not math.isinf(pause_s := old.pause_s()):
+            assert pause_s == pytest.approx(sum(past.took_s) + making_s * bool(past.took_s), abs=1e-6)
             past.took_s.clear()
+            Clock.now_s += pause_s / 2
+            assert not pause_s or old.step() == []
+            Clock.now_s += pause_s / 2 + 1e-7
             taken += old.step()
             assert sum(past.took_s[:-1]) < STEP_S
+            Clock.now_s += making_s
 
     assert taken == list(range(5, 5 + sum(count for count, _step_s in looks)))
     assert past.is_closed
@@ -79,4 +90,4 @@ def test_who_wants_another_place_gets_it_from_there():
     old.follow(40)
 
     assert [past.is_closed for past in opened] == [True, False]
-    assert old.step() == [40, 41, 42]
+    assert until(old.step, "the pause is over") == [40, 41, 42]
