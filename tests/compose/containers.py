@@ -29,7 +29,8 @@ FILES = (ROOT / "compose.yaml", ROOT / "tests" / "compose" / "tests.yaml")
 PROJECT = f"island-{os.getpid()}"
 BUILD_S = 600.0
 UP_S = 180.0
-WELL_S = 120.0
+WELL_S = 240.0
+"""After minutes of flow, 17 processes on two processors; each gateway reads the whole log when it starts."""
 
 
 def docker(*words: str, timeout_s: float = PATIENCE_S, **options: Any) -> str:
@@ -111,7 +112,16 @@ class Containers(Nodes):
 
     def await_well(self) -> None:
         """Wait until nothing is wrong, and every replica has told the same state at the same place."""
-        until(lambda: not self.problems, "all is well", WELL_S)
+        problems: list[str] = []
+
+        def is_well() -> bool:
+            problems[:] = self.problems
+            return not problems
+
+        try:
+            until(is_well, "all is well", WELL_S)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}: {'; '.join(problems)}") from None
         until(self._agree, "all replicas tell their state", WELL_S)
 
     def _agree(self) -> bool:

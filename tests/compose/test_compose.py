@@ -18,7 +18,10 @@ from tests.faults.load import HEAVY_BYTES, LIGHT_BYTES, Load
 from tests.models.prometheus import NO_PROGRAM, PROGRAM, Prometheus
 from tests.models.running import until
 
-pytestmark = pytest.mark.skipif(not works(), reason="needs a Docker engine with compose")
+pytestmark = [
+    pytest.mark.skipif(not works(), reason="needs a Docker engine with compose"),
+    pytest.mark.timeout(4 * WELL_S),
+]
 
 ENGINES = ("matching-1", "credit-1")
 GATEWAYS = ("order-1", "marketdata-1", "fix-1", "web-1")
