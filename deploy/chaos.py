@@ -5,6 +5,7 @@
 Rules
 - One at a time, and the next only when all are healthy: so the venue has to go on, whatever is done to it.
 - What it has hurt it mends, also when it is stopped meanwhile.
+- What Docker refuses (a busy kernel does not always freeze a container) is told, and another act follows.
 - It has the socket of Docker, and with that is root of this host: for a venue to be tried, not for one that is used.
 
 One line for each act on standard output. PROJECT is compose's; the same SEED hurts in the same order.
@@ -42,18 +43,22 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
+class RefusedError(Exception):
+    """Docker will not do what it is asked."""
+
+
 class Docker:
     """Docker's API (docs.docker.com/engine/api): one connection a question, so that none is left in its middle."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """What it answers. Raises RuntimeError where it will not, OSError where it is not there."""
+        """What it answers. Raises RefusedError where it will not, OSError where it is not there."""
         with closing(Connection("localhost", timeout=TIMEOUT_S)) as connection:
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read().decode()
         if answer.status >= http.client.BAD_REQUEST:
-            raise RuntimeError(f"Docker refuses {method} {path}: {answer.status} {text.strip()}")
+            raise RefusedError(f"Docker refuses {method} {path}: {answer.status} {text.strip()}")
         return json.loads(text) if text.strip() else None
 
     def containers(self, project: str) -> list[Container]:
@@ -145,12 +150,15 @@ def main() -> int:
                 chance.choice(ACTS),
                 chance.uniform(*HURT_S),
             )
-            with act(docker, victim, chance) as what:
-                print(f"{service(victim)} {what} for {hurt_s:.1f} s", flush=True)
-                time.sleep(hurt_s)
+            try:
+                with act(docker, victim, chance) as what:
+                    print(f"{service(victim)} {what} for {hurt_s:.1f} s", flush=True)
+                    time.sleep(hurt_s)
+            except RefusedError as why:
+                print(f"{service(victim)} not {act.__name__}: {why}", flush=True)
     except KeyboardInterrupt:
         return 0
-    except (RuntimeError, TimeoutError, OSError) as error:
+    except (RefusedError, TimeoutError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
