@@ -112,16 +112,10 @@ class Containers(Nodes):
 
     def await_well(self) -> None:
         """Wait until nothing is wrong, and every replica has told the same state at the same place."""
-        problems: list[str] = []
-
-        def is_well() -> bool:
-            problems[:] = self.problems
-            return not problems
-
         try:
-            until(is_well, "all is well", WELL_S)
+            until(lambda: not self.problems, "all is well", WELL_S)
         except TimeoutError as late:
-            raise TimeoutError(f"{late}: {'; '.join(problems)}") from None
+            raise TimeoutError(f"{late}: {'; '.join(self.problems)}") from None
         until(self._agree, "all replicas tell their state", WELL_S)
 
     def _agree(self) -> bool:

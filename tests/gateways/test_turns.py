@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateways import turns
 from gateways.turns import STEP_S, Stream
+from tests.models.still import Still
 
 
 class Deliveries:
@@ -32,14 +33,7 @@ class Deliveries:
         return not self._left
 
 
-class Clock:
-    """One that only moves when it is told to."""
-
-    now_s = 0.0
-
-    @classmethod
-    def monotonic(cls) -> float:
-        return cls.now_s
+CLOCK = Still()
 
 
 @given(
@@ -49,17 +43,17 @@ class Clock:
 def test_all_is_taken_in_order_and_no_turn_takes_long(bursts: list[int], steps: list[float]):
     """A turn ends with the entry at which its time is over; what is left comes in the next ones."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(turns, "time", Clock)
+        patched.setattr(turns, "time", CLOCK)
         stream = Stream(Deliveries(bursts))  # type: ignore[arg-type]
         taken: list[object] = []
         costs = cost_of(steps)
         for _ in range(sum(bursts) + len(bursts) + 1):
-            begun_s, last_s = Clock.now_s, 0.0
+            begun_s, last_s = CLOCK.now_s, 0.0
             for entry in stream.entries():
                 taken.append(entry)
                 last_s = costs()
-                Clock.now_s += last_s
-            assert Clock.now_s - begun_s - last_s < STEP_S
+                CLOCK.now_s += last_s
+            assert CLOCK.now_s - begun_s - last_s < STEP_S
             if not stream.has_more:
                 break
 
@@ -81,10 +75,10 @@ def cost_of(steps: list[float]) -> Callable[[], float]:
 
 def test_who_works_off_what_came_is_not_deaf(monkeypatch: pytest.MonkeyPatch):
     """It asks for no more meanwhile, and so cannot tell whether anybody speaks."""
-    monkeypatch.setattr(turns, "time", Clock)
+    monkeypatch.setattr(turns, "time", CLOCK)
     stream = Stream(Deliveries([3]))  # type: ignore[arg-type]
     for _entry in stream.entries():
-        Clock.now_s += STEP_S
+        CLOCK.now_s += STEP_S
     assert (stream.silent_ms, stream.has_more, stream.caught_up) == (0, True, False)
     assert list(stream.entries()) == [1, 2]
     assert (stream.silent_ms, stream.has_more, stream.caught_up) == (7, False, True)

@@ -15,6 +15,7 @@ from sequencer.protocol import ANSWERS, ENCODER, OVER_RATE, Answer, AskPosition,
 from sequencer.sockets import Context
 from tests.models.knocking import Caller, make_open
 from tests.models.running import until
+from tests.models.still import Still
 
 SENDER = "gateway.order-9"
 BURST = int(BURST_REQUESTS_MIN)
@@ -79,16 +80,6 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     made.close()
 
 
-class Rest:
-    """A clock of the gates that stands still: nobody gets room by waiting."""
-
-    now_s = time.monotonic() + 3600
-
-    @classmethod
-    def monotonic(cls) -> float:
-        return cls.now_s
-
-
 def verdicts(answers: list[Answer]) -> list[str]:
     return [one.verdict for one in answers if isinstance(one, Refused)]
 
@@ -116,7 +107,7 @@ def test_a_turn_ends_where_frames_bring_nothing(stage: Stage):
 )
 def test_who_should_know_better_pays_more(stage: Stage, monkeypatch: pytest.MonkeyPatch, frame: bytes, taken: int):
     """So many of a burst are taken, after one that is sound; then the key is over its rate, and is told."""
-    monkeypatch.setattr(gate, "time", Rest)
+    monkeypatch.setattr(gate, "time", Still.ahead())  # nobody gets room by waiting
     monkeypatch.setattr(node, "REPEATED_MS", {})
     stage.say(FIRST)
     heard: list[Answer] = []

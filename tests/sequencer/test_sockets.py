@@ -4,7 +4,6 @@ import os
 import re
 import socket as plain
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from sequencer.sockets import Context, bind, connect, set_heartbeats, tune
 from tests.models.entries import CLUSTER, chain
 from tests.models.house import House, attempt, drained, heard, listen
 from tests.models.running import until
+from tests.models.still import Still
 
 
 @pytest.fixture
@@ -295,19 +295,10 @@ def test_a_publisher_renews_itself_as_often_as_keys_are_revoked(house: House):
 # --- limits -------------------------------------------------------------------------------------
 
 
-class Rest:
-    """A clock of the gates that stands still: nothing is let through for slowness."""
-
-    now_s = time.monotonic() + 3600
-
-    @classmethod
-    def monotonic(cls) -> float:
-        return cls.now_s
-
-
 @pytest.fixture
 def rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "time", Rest)
+    """The gates' clock stands still: nothing is let through for slowness."""
+    monkeypatch.setattr(gate, "time", Still.ahead())
 
 
 def all_heard(gate: Gate, count: int) -> list[bytes]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateways.order import history
 from gateways.order.history import STEP_ENTRIES, STEP_S, OldEntries
 from tests.models.running import until
+from tests.models.still import Still
 
 LOOKS = st.lists(st.tuples(st.integers(0, STEP_ENTRIES), st.floats(0, 2 * STEP_S)), max_size=20)
 """What a replayer has at a time, and how long it takes to come."""
@@ -29,7 +30,7 @@ class Past:
     def step(self, entries_max: int) -> list[int]:
         count, step_s = self._looks.pop(0) if self._looks else (0, 0.0)
         assert count <= entries_max
-        Clock.now_s += step_s
+        CLOCK.now_s += step_s
         self.took_s.append(step_s)
         self._next += count
         return list(range(self._next - count, self._next))
@@ -38,14 +39,7 @@ class Past:
         self.is_closed = True
 
 
-class Clock:
-    """One that only moves when it is told to."""
-
-    now_s = 0.0
-
-    @classmethod
-    def monotonic(cls) -> float:
-        return cls.now_s
+CLOCK = Still()
 
 
 @given(LOOKS, st.floats(0, 2 * STEP_S))
@@ -55,7 +49,7 @@ def test_all_of_the_past_comes_in_order_and_leaves_half_of_the_time_to_others(
     """A turn ends with the look at which its time is over, or that finds nothing; then comes a pause as long as it
     and what was made of it, in which nothing is read."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(history, "time", Clock)
+        patched.setattr(history, "time", CLOCK)
         past = Past(5, looks)
         old = OldEntries(lambda index: past)  # type: ignore[arg-type, return-value]
         old.follow(5)
@@ -63,12 +57,12 @@ def test_all_of_the_past_comes_in_order_and_leaves_half_of_the_time_to_others(
         while not math.isinf(pause_s := old.pause_s()):
             assert pause_s == pytest.approx(sum(past.took_s) + making_s * bool(past.took_s), abs=1e-6)
             past.took_s.clear()
-            Clock.now_s += pause_s / 2
+            CLOCK.now_s += pause_s / 2
             assert not pause_s or old.step() == []
-            Clock.now_s += pause_s / 2 + 1e-7
+            CLOCK.now_s += pause_s / 2 + 1e-7
             taken += old.step()
             assert sum(past.took_s[:-1]) < STEP_S
-            Clock.now_s += making_s
+            CLOCK.now_s += making_s
 
     assert taken == list(range(5, 5 + sum(count for count, _step_s in looks)))
     assert past.is_closed
